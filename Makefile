@@ -1,0 +1,34 @@
+# make demo    grow an aluminium crystal with EMT as the oracle (arguments for growth/run.py in ARGS="...")
+# make test    run the tests (arguments for pytest in ARGS="...")
+# make lint    ruff, ruff format, mypy
+# Each sets up .venv first, where that has not been done: locked packages, GPAW built for this machine, Kossel itself.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.kossel-ready
+
+export RAY_USAGE_STATS_ENABLED := 0
+
+.PHONY: demo test lint setup clean
+
+demo: $(READY)
+	$(BIN)/python growth/run.py growth/configs/al_emt.yaml $(ARGS)
+
+test: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+
+lint: $(READY)
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+	$(BIN)/python -m mypy
+
+setup: $(READY)
+
+$(READY): requirements.lock pyproject.toml scripts/build_gpaw.py scripts/set_up.sh
+	scripts/set_up.sh "$(PYTHON)" $(VENV)
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find growth learner oracle scripts tests -name __pycache__ -type d -prune -exec rm -rf {} +
