@@ -1,0 +1,290 @@
+"""Raw adatom positions from geometry alone: where a probe atom touches three, two or one surface atoms.
+
+No lattice and no list of known sites: the probe is a sphere, the bond lengths are its radii, and a candidate is where
+it comes to rest without overlap. Order and choice follow atom numbers and distances only, never directions in space,
+so that a rotated structure has the rotated candidates in the same order.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.data import atomic_numbers, covalent_radii, reference_states
+from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
+
+from growth.errors import InputError
+from growth.relax import movable_atoms
+
+NEAR = 1.8
+"""Touched atoms lie within this many bond lengths of one another (a square's diagonal is 1.41, a long bridge 1.73)."""
+OVERLAP = 0.85
+"""Fraction of the bond length below which the probe overlaps an atom."""
+MERGE = (0.2, 0.5, 0.9)
+"""Bond lengths: how near an earlier candidate swallows one with three, two, one touches."""
+OPEN = 0.12
+"""Length of the mean unit vector to the neighbours below which a position counts as buried (bulk vacancy: 0)."""
+NEAREST_DISTANCE = {"fcc": 0.5**0.5, "bcc": 0.75**0.5, "diamond": 0.1875**0.5, "hcp": 1.0}
+"""Nearest-neighbour distance over the lattice constant a."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Raw positions for an adatom.
+
+    Attributes:
+        positions: (n_candidates, 3), Å, most touches first.
+        n_touches: (n_candidates,), 3, 2 or 1.
+        frames: (n_candidates, 3, 3), rows are axes that turn with the structure; for a nudge that does the same.
+        closeness: (n_candidates,), smooth number of neighbours; more means more tightly bound, roughly.
+        fingerprints: (n_candidates, n_values), sorted distances to the atoms, Å: equal for symmetric copies.
+    """
+
+    positions: np.ndarray
+    n_touches: np.ndarray
+    frames: np.ndarray
+    closeness: np.ndarray
+    fingerprints: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def __getitem__(self, chosen: np.ndarray) -> "Candidates":
+        return Candidates(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+
+def bond_radius(symbol: str) -> float:
+    """Half the nearest-neighbour distance in the element's crystal, or its covalent radius where that is not simple, Å."""
+    state = reference_states[atomic_numbers[symbol]]
+    if state is not None and state["symmetry"] in NEAREST_DISTANCE:
+        return float(state["a"] * NEAREST_DISTANCE[state["symmetry"]] / 2.0)
+    return float(covalent_radii[atomic_numbers[symbol]])
+
+
+def bond_lengths(structure: Atoms, species: str, bond_length: float | None = None) -> np.ndarray:
+    """Distance at which an adatom touches each atom, (n_atoms,), Å: the sum of two radii, or the given length."""
+    if bond_length is not None:
+        return np.full(len(structure), float(bond_length))
+    radii = {symbol: bond_radius(symbol) for symbol in set(structure.get_chemical_symbols())}
+    return np.array([radii[symbol] + bond_radius(species) for symbol in structure.get_chemical_symbols()])
+
+
+def find_candidates(structure: Atoms, species: str, bond_length: float | None = None) -> Candidates:
+    """Every place where an adatom can rest on three, two or one atoms, symmetric copies merged.
+
+    Args:
+        structure: cluster or slab with at least one atom; atoms under `FixAtoms` are touched only beside free ones
+            (the fixed side of a slab stands for the bulk), unless all are fixed.
+        species: symbol of the adatom.
+        bond_length: Å, replaces the sum of the two radii.
+    """
+    if len(structure) == 0:
+        raise InputError("structure: expected at least one atom to grow on, got none")
+    lengths = bond_lengths(structure, species, bond_length)
+    reach = float(lengths.max())
+    points, owner = with_images(structure, 2.5 * reach)
+    surface = _Surface(points, lengths[owner], reach)
+    groups = [_three_touches(surface), _two_touches(surface), _one_touch(surface)]
+    positions = np.concatenate([position for position, _ in groups])
+    frames = np.concatenate([frame for _, frame in groups])
+    n_touches = np.repeat([3, 2, 1], [len(position) for position, _ in groups])
+    allowed = surface.free(positions) & _beside_movable(positions, structure, surface, owner)
+    allowed &= _in_window(positions, structure)
+    positions, frames, n_touches = positions[allowed], frames[allowed], n_touches[allowed]
+    kept = _not_swallowed(positions, n_touches, reach)
+    positions, frames, n_touches = positions[kept], frames[kept], n_touches[kept]
+    closeness, openness = _surroundings(positions, surface)
+    fingerprints = distances_by_species(positions, points, structure.numbers[owner])
+    found = Candidates(positions, n_touches, frames, closeness, fingerprints)[openness > OPEN]
+    return found[_distinct(found.fingerprints, 0.01 * reach)]
+
+
+def with_images(structure: Atoms, width: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the atoms, then of their periodic images within width (Å): (n_points, 3), and whose they are."""
+    n_atoms, positions = len(structure), structure.positions
+    if not structure.pbc.any():
+        return positions.copy(), np.arange(n_atoms)
+    cell = structure.cell.complete()
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(cell[:]), axis=0)
+    repeats = np.where(structure.pbc, np.ceil(width / heights) + 1, 0).astype(int)
+    grid = np.array(list(np.ndindex(*(2 * repeats + 1)))) - repeats
+    grid = grid[np.argsort((grid != 0).any(axis=1), kind="stable")]
+    points = (positions[None] + (grid @ cell[:])[:, None]).reshape(-1, 3)
+    owner = np.tile(np.arange(n_atoms), len(grid))
+    scaled, scaled_atoms = cell.scaled_positions(points), cell.scaled_positions(positions)
+    low = scaled_atoms.min(axis=0) - width / heights
+    high = np.maximum(scaled_atoms.max(axis=0), scaled_atoms.min(axis=0) + 1.0) + width / heights
+    near = ((scaled > low) & (scaled < high)).all(axis=1)
+    return points[near], owner[near]
+
+
+class _Surface:
+    """The points a probe may touch.
+
+    points: (n_points, 3), Å. radii: (n_points,), bond length to each. outward: (n_points, 3), minus the mean unit
+    vector to the neighbours. outer: numbers of the points that are not walled in.
+    """
+
+    def __init__(self, points: np.ndarray, radii: np.ndarray, reach: float) -> None:
+        self.points, self.radii, self.reach = points, radii, reach
+        self.tree = cKDTree(points)
+        self.outward = np.array([self.away_from(point) for point in points])
+        n_near = self.tree.query_ball_point(points, 1.25 * reach, return_length=True) - 1
+        self.outer = np.flatnonzero((n_near < 12) | (np.linalg.norm(self.outward, axis=1) > 0.05))
+
+    def away_from(self, place: np.ndarray) -> np.ndarray:
+        """Minus the mean unit vector from a place to the points around it, (3,)."""
+        vectors = place - self.points[sorted(self.tree.query_ball_point(place, 1.5 * self.reach))]
+        lengths = np.linalg.norm(vectors, axis=1)
+        vectors = vectors[lengths > 1e-9] / lengths[lengths > 1e-9, None]
+        return vectors.mean(axis=0) if len(vectors) else np.zeros(3)
+
+    def pairs(self) -> np.ndarray:
+        """Numbers of near outer points, (n_pairs, 2), smaller first, in order."""
+        near = self.outer[cKDTree(self.points[self.outer]).query_pairs(NEAR * self.reach, output_type="ndarray")]
+        return near[np.lexsort((near[:, 1], near[:, 0]))].reshape(-1, 2)
+
+    def triples(self) -> np.ndarray:
+        """Numbers of mutually near outer points, (n_triples, 3), in order."""
+        pairs, n_points = self.pairs(), len(self.points)
+        adjacent = np.zeros((n_points, n_points), dtype=bool)
+        adjacent[pairs[:, 0], pairs[:, 1]] = True
+        found = [np.empty((0, 3), dtype=int)]
+        for i in np.unique(pairs[:, 0]):
+            others = np.flatnonzero(adjacent[i])
+            j, k = np.nonzero(adjacent[np.ix_(others, others)])
+            found.append(np.column_stack([np.full(len(j), i), others[j], others[k]]))
+        return np.concatenate(found)
+
+    def free(self, positions: np.ndarray) -> np.ndarray:
+        """Mask (n,) of the positions that overlap no point."""
+        if len(positions) == 0:
+            return np.zeros(0, dtype=bool)
+        distances, nearest = self.tree.query(positions, k=list(range(1, min(12, len(self.points)) + 1)))
+        return np.asarray((distances >= OVERLAP * self.radii[nearest]).all(axis=1))
+
+
+Group = tuple[np.ndarray, np.ndarray]
+"""Positions (n, 3) and frames (n, 3, 3) of candidates with the same number of touches."""
+
+
+def _three_touches(surface: _Surface) -> Group:
+    """Both points at given distances from three others (trilateration)."""
+    triples = surface.triples()
+    p1, p2, p3 = (surface.points[triples[:, n]] for n in range(3))
+    r1, r2, r3 = (surface.radii[triples[:, n]] for n in range(3))
+    d = np.linalg.norm(p2 - p1, axis=1)
+    ex = (p2 - p1) / d[:, None]
+    i = ((p3 - p1) * ex).sum(axis=1)
+    ey = p3 - p1 - i[:, None] * ex
+    j = np.linalg.norm(ey, axis=1)
+    spread = j > 0.2 * surface.reach
+    p1, r1, r2, r3, d, ex, i, j = (a[spread] for a in (p1, r1, r2, r3, d, ex, i, j))
+    ey = ey[spread] / j[:, None]
+    x = (r1**2 - r2**2 + d**2) / (2 * d)
+    y = (r1**2 - r3**2 + i**2 + j**2 - 2 * i * x) / (2 * j)
+    height2 = r1**2 - x**2 - y**2
+    real = height2 > 0.0
+    frames = np.stack([ex, ey, np.cross(ex, ey)], axis=1)[real]
+    foot = (p1 + x[:, None] * ex + y[:, None] * ey)[real]
+    rise = np.sqrt(height2[real])[:, None] * frames[:, 2]
+    positions = np.stack([foot + rise, foot - rise], axis=1).reshape(-1, 3)
+    return positions, np.repeat(frames, 2, axis=0)
+
+
+def _two_touches(surface: _Surface) -> Group:
+    """The point on the circle around a pair that lies furthest out."""
+    pairs = surface.pairs()
+    p1, p2 = (surface.points[pairs[:, n]] for n in range(2))
+    r1, r2 = (surface.radii[pairs[:, n]] for n in range(2))
+    d = np.linalg.norm(p2 - p1, axis=1)
+    axis = (p2 - p1) / d[:, None]
+    x = (r1**2 - r2**2 + d**2) / (2 * d)
+    foot = p1 + x[:, None] * axis
+    outward = np.array([surface.away_from(place) for place in foot]).reshape(-1, 3)
+    frames = _frames(axis, outward)
+    return foot + np.sqrt(np.maximum(r1**2 - x**2, 0.0))[:, None] * frames[:, 1], frames
+
+
+def _one_touch(surface: _Surface) -> Group:
+    """On top of each outer point, straight out."""
+    outward = surface.outward[surface.outer]
+    nearest = surface.points[surface.tree.query(surface.points, k=[min(2, len(surface.points))])[1][:, 0]]
+    frames = _frames(outward, (nearest - surface.points)[surface.outer])
+    return surface.points[surface.outer] + surface.radii[surface.outer, None] * frames[:, 0], frames
+
+
+def _frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Right-handed axes (n, 3, 3), rows: along first, then along second as far as it is perpendicular to first.
+
+    Where the structure leaves a direction open (a single atom, a dimer's circle) any will do, and a fixed one is taken.
+    """
+    frames = np.empty((len(first), 3, 3))
+    for n, (a, b) in enumerate(zip(first, second, strict=True)):
+        a = a / np.linalg.norm(a) if np.linalg.norm(a) > 1e-6 else np.array([0.0, 0.0, 1.0])
+        b = b - (a @ b) * a
+        if np.linalg.norm(b) <= 1e-6:
+            b = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
+        frames[n] = a, b / np.linalg.norm(b), np.cross(a, b / np.linalg.norm(b))
+    return frames
+
+
+def _beside_movable(positions: np.ndarray, structure: Atoms, surface: _Surface, owner: np.ndarray) -> np.ndarray:
+    """Mask (n,) of the positions that touch an atom which is not fixed; all of them where every atom is fixed."""
+    movable = movable_atoms(structure)[owner]
+    if movable.all() or not movable.any():
+        return np.ones(len(positions), dtype=bool)
+    distances, nearest = cKDTree(surface.points[movable]).query(positions)
+    return np.asarray(distances <= 1.2 * surface.radii[movable][nearest])
+
+
+def _in_window(positions: np.ndarray, structure: Atoms) -> np.ndarray:
+    """Mask (n,) of the positions in one cell's width from the first atom on, along the periodic directions."""
+    if not structure.pbc.any():
+        return np.ones(len(positions), dtype=bool)
+    cell = structure.cell.complete()
+    scaled = cell.scaled_positions(positions) - cell.scaled_positions(structure.positions).min(axis=0)
+    inside = (scaled >= -1e-6) & (scaled < 1.0 - 1e-6)
+    return np.asarray((inside | ~structure.pbc).all(axis=1))
+
+
+def _not_swallowed(positions: np.ndarray, n_touches: np.ndarray, reach: float) -> np.ndarray:
+    """Mask (n,) that leaves out whoever comes too near an earlier candidate."""
+    limits = reach * np.array([np.nan, MERGE[2], MERGE[1], MERGE[0]])[n_touches]
+    alive = np.ones(len(positions), dtype=bool)
+    if len(positions) == 0:
+        return alive
+    tree = cKDTree(positions)
+    for i in range(len(positions)):
+        if alive[i]:
+            near = np.array(tree.query_ball_point(positions[i], reach * max(MERGE)))
+            near = near[near > i]
+            alive[near[np.linalg.norm(positions[near] - positions[i], axis=1) < limits[near]]] = False
+    return alive
+
+
+def _surroundings(positions: np.ndarray, surface: _Surface) -> tuple[np.ndarray, np.ndarray]:
+    """Smooth number of neighbours (n,), and length of the mean unit vector to those within 1.4 bond lengths (n,)."""
+    vectors = surface.points[None] - positions[:, None]
+    distances = np.linalg.norm(vectors, axis=2)
+    ratio = distances / surface.radii
+    closeness = np.exp(-((np.maximum(ratio - 1.0, 0.0) / 0.3) ** 2)).sum(axis=1)
+    near = ratio < 1.4
+    mean = (vectors * (near / distances)[:, :, None]).sum(axis=1) / np.maximum(near.sum(axis=1), 1)[:, None]
+    return closeness, np.linalg.norm(mean, axis=1)
+
+
+def distances_by_species(places: np.ndarray, points: np.ndarray, numbers: np.ndarray, most: int = 48) -> np.ndarray:
+    """For each place the sorted distances to the nearest points of each species, (n_places, n_values), Å."""
+    distances = cdist(places, points)
+    columns = [np.sort(distances[:, numbers == z], axis=1)[:, :most] for z in np.unique(numbers)]
+    return np.concatenate(columns, axis=1)
+
+
+def _distinct(fingerprints: np.ndarray, tolerance: float) -> np.ndarray:
+    """Numbers of the rows that differ from every earlier kept row by more than the tolerance somewhere."""
+    kept: list[int] = []
+    for n, row in enumerate(fingerprints):
+        if not kept or np.abs(fingerprints[kept] - row).max(axis=1).min() > tolerance:
+            kept.append(n)
+    return np.array(kept, dtype=int)

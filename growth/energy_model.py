@@ -1,0 +1,134 @@
+"""Energy models: what gives growth its energies and forces, be it EMT, Lennard-Jones or a learned committee.
+
+An energy model is a callable that takes structures and returns a `Prediction`, and has two attributes:
+`reach` (Å), how far away the removal of an atom can still change another atom's force, and `screen`, a cheaper
+energy model of the same surface, used where many candidates are relaxed (it may be the model itself).
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+
+from learner.prediction import Prediction
+
+if TYPE_CHECKING:
+    from learner.committee import Committee
+
+
+class EnergyModel(Protocol):
+    """A callable `model(structures) -> Prediction`; the answer for a structure depends on that structure alone."""
+
+    @property
+    def reach(self) -> float:
+        """How far the removal of an atom can change another atom's force, Å."""
+        ...
+
+    @property
+    def screen(self) -> "EnergyModel":
+        """A cheaper model of the same surface, or the model itself."""
+        ...
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Energies (eV) and forces (eV/Å, constraints not applied) of each structure."""
+        ...
+
+
+class CalculatorModel:
+    """Any ASE calculator as an energy model with one member, so that every std is zero.
+
+    Every structure gets a calculator of its own: results never depend on what was asked before. Atom energies are
+    the calculator's `energies` where it has them, and an equal share of the energy where it has none.
+
+    Args:
+        make_calculator: called without arguments, returns a new calculator (`EMT`, `lambda: LennardJones(rc=9)`).
+        reach: Å; for EMT twice its list cutoff of 5.88 Å, because the density of a neighbour enters.
+    """
+
+    def __init__(self, make_calculator: Callable[[], Calculator], reach: float) -> None:
+        self.make_calculator = make_calculator
+        self.reach = reach
+
+    @property
+    def screen(self) -> "CalculatorModel":
+        """The model itself: there is nothing cheaper."""
+        return self
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Free energies (the ones that forces belong to) and forces, structure by structure."""
+        results = [self._evaluate(structure) for structure in structures]
+        energies = np.array([energy for energy, _, _ in results], dtype=float)
+        return Prediction(
+            energies=energies,
+            forces=[forces for _, forces, _ in results],
+            member_energies=energies[None, :].copy(),
+            forces_std=[np.zeros(len(forces)) for _, forces, _ in results],
+            atom_energies=[atom_energies for _, _, atom_energies in results],
+        )
+
+    def _evaluate(self, structure: Atoms) -> tuple[float, np.ndarray, np.ndarray]:
+        calculator = self.make_calculator()
+        calculator.calculate(structure.copy(), ["energy", "forces"], list(all_changes))
+        results = calculator.results
+        energy = float(results.get("free_energy", results["energy"]))
+        shares = results.get("energies", np.full(len(structure), energy / max(len(structure), 1)))
+        return energy, np.array(results["forces"], dtype=float), np.array(shares, dtype=float)
+
+
+class CommitteeModel:
+    """A learned committee as an energy model; one of its members screens candidates at a fraction of the cost.
+
+    Args:
+        committee: `learner.Committee`; its `reach` is taken over, its `member(0)` becomes `screen`.
+    """
+
+    def __init__(self, committee: "Committee") -> None:
+        self.committee = committee
+
+    @property
+    def reach(self) -> float:
+        """The network's cutoff times its message steps, Å."""
+        return float(self.committee.reach)
+
+    @cached_property
+    def screen(self) -> "CommitteeModel":
+        """The committee's first member alone."""
+        return CommitteeModel(self.committee.member(0))
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Mean energies and forces, with their spread over the members."""
+        return self.committee(structures)
+
+
+class CountingModel:
+    """An energy model that counts what it is asked: structures and atoms, the cost of a search.
+
+    Attributes:
+        calls: batches asked for. structures: structures evaluated. atoms: atoms evaluated.
+    """
+
+    def __init__(self, model: EnergyModel) -> None:
+        self.model = model
+        self.calls = 0
+        self.structures = 0
+        self.atoms = 0
+
+    @property
+    def reach(self) -> float:
+        """Reach of the counted model, Å."""
+        return self.model.reach
+
+    @cached_property
+    def screen(self) -> "CountingModel":
+        """The counted screen, with counters of its own; this very object where the model screens for itself."""
+        return self if self.model.screen is self.model else CountingModel(self.model.screen)
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Count, then ask the model."""
+        self.calls += 1
+        self.structures += len(structures)
+        self.atoms += sum(len(structure) for structure in structures)
+        return self.model(structures)

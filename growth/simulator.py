@@ -1,0 +1,346 @@
+"""Growth, one atom after another: `init` + `step(state, model, rng, settings) -> (state, info)`.
+
+`step` is made of two parts, so that a learning loop can put its own judgement between them: `propose` finds competing
+sites and draws one, `apply` builds the next state and the event that tells how. Nothing here keeps hidden state;
+randomness is an argument; events rebuild the crystal exactly (`replay`).
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atom, Atoms
+from ase.data import chemical_symbols
+from ase.units import kB
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from growth.energy_model import EnergyModel
+from growth.errors import InputError, NoSitesError
+from growth.observables import coordination
+from growth.relax import Relaxed, movable_atoms, relax
+from growth.sites import Site, SiteSettings, search_sites
+
+Kind = Literal["attach", "hop"]
+
+
+class GrowthSettings(BaseModel):
+    """What grows, how far and how hot."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    species: dict[str, float] | str = Field("Al", description="symbol of the arriving atoms, or symbol: relative flux")
+    n_atoms: int = Field(55, ge=1, description="growth ends when the crystal has so many atoms")
+    temperature_K: float = Field(400.0, ge=0, description="of the choice among sites, exp(-E/kT); 0 takes the lowest")
+    hops_per_step: int = Field(1, ge=0, description="after each attachment, loose atoms offered a better place")
+    sites: SiteSettings = SiteSettings()
+
+    @field_validator("species")
+    @classmethod
+    def _known(cls, species: dict[str, float] | str) -> dict[str, float] | str:
+        fluxes = {species: 1.0} if isinstance(species, str) else species
+        unknown = [symbol for symbol in fluxes if symbol not in chemical_symbols[1:]]
+        if unknown or not fluxes or min(fluxes.values()) < 0 or sum(fluxes.values()) <= 0:
+            raise ValueError(f"species: expected element symbols with fluxes above zero, got {species!r}")
+        return species
+
+    @property
+    def kT(self) -> float:
+        """eV."""
+        return kB * self.temperature_K
+
+
+@dataclass(frozen=True)
+class State:
+    """A growing crystal. crystal: bare `Atoms`. step: events so far that changed or were offered to it."""
+
+    crystal: Atoms
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """Competing next crystals, and the one that chance took.
+
+    Attributes:
+        kind: `attach`: an atom arrives. `hop`: a loose atom is offered other places.
+        species: symbol of the atom that moves.
+        atom: its number in the next crystal.
+        sites: competing sites, lowest energy first. Site structures have the atom last.
+        stay: which of the sites is the present crystal (a hop that does not happen); None for `attach`.
+        probabilities: (n_sites,), see `boltzmann`.
+        choice: the site drawn.
+        energy_before: eV, of the crystal before the event. member_energies_before: (n_members,), eV.
+        counts: what the search cost and rejected, see `search_sites`.
+        rejected: relaxed structures that were no sites.
+    """
+
+    kind: Kind
+    species: str
+    atom: int
+    sites: list[Site]
+    stay: int | None
+    probabilities: np.ndarray
+    choice: int
+    energy_before: float
+    member_energies_before: np.ndarray
+    counts: dict[str, int]
+    rejected: list[Atoms] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change of a crystal, complete enough to redo it; floats survive JSON bit for bit.
+
+    Attributes:
+        step: 1 for the first event. kind: see `Proposal`. accepted: False when a hopping atom stayed.
+        species, atom, position: which atom moved, its number in the crystal afterwards, where it now is (Å).
+        moved: number of every atom whose position changed, as text, and its new position (Å); the adatom included.
+        n_atoms: afterwards. energy: eV, afterwards. energy_change: eV.
+        energy_change_std: eV, population std over the members of each member's own change.
+        forces_std: eV/Å, largest over the atoms.
+        n_candidates: competing sites. probability: with which this one was drawn. converged: its relaxation.
+    """
+
+    step: int
+    kind: Kind
+    accepted: bool
+    species: str
+    atom: int
+    position: list[float]
+    moved: dict[str, list[float]]
+    n_atoms: int
+    energy: float
+    energy_change: float
+    energy_change_std: float
+    forces_std: float
+    n_candidates: int
+    probability: float
+    converged: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for one line of JSON."""
+        return asdict(self)
+
+
+def boltzmann(energies: np.ndarray, kT: float) -> np.ndarray:
+    """Probabilities (n_sites,) ∝ exp(−E_i/kT) for energies (n_sites,) in eV; kT = 0 takes the lowest.
+
+    Each distinct minimum counts once: symmetric copies of a site do not add up. (Sites are merged by what they relax
+    to, from a sample of raw positions, so a multiplicity would be a guess.)
+    """
+    if kT == 0.0:
+        return np.eye(len(energies))[int(np.argmin(energies))]
+    weights = np.exp(-(energies - energies.min()) / kT)
+    return np.asarray(weights / weights.sum())
+
+
+def init(seed: Atoms, model: EnergyModel | None = None, settings: GrowthSettings | None = None) -> State:
+    """The state before the first event: the seed as it is, or relaxed when a model is given."""
+    if len(seed) == 0:
+        raise InputError("seed: expected at least one atom, got none")
+    crystal = seed.copy()
+    crystal.info, crystal.calc = {}, None
+    if model is not None:
+        sites = (settings or GrowthSettings()).sites
+        crystal = relax([crystal], model, sites.fmax, sites.max_steps)[0].structure
+    return State(crystal)
+
+
+def propose(state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings) -> Proposal:
+    """Find sites for the next atom and draw one.
+
+    Raises:
+        NoSitesError: nothing sound was found; carries the rejected structures.
+    """
+    species = _arriving(settings.species, rng)
+    before = _as_it_is(state.crystal, model)
+    sites, counts, rejected = search_sites(state.crystal, species, model, settings.sites, rng)
+    if not sites:
+        reasons = {key: n for key, n in counts.items() if key.startswith("rejected") and n}
+        raise NoSitesError(
+            f"no site for {species} on {len(state.crystal)} atoms: {counts['n_raw']} raw, {reasons}", rejected
+        )
+    probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
+    return Proposal(
+        kind="attach",
+        species=species,
+        atom=len(state.crystal),
+        sites=sites,
+        stay=None,
+        probabilities=probabilities,
+        choice=_draw(probabilities, rng),
+        energy_before=before.energy,
+        member_energies_before=before.member_energies,
+        counts=counts,
+        rejected=rejected,
+    )
+
+
+def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings) -> Proposal:
+    """Take a loosely bound atom off, find where it could be instead, and draw among these places and its own.
+
+    The atom is drawn among those with few neighbours, by exp(−coordination); it keeps its number.
+    """
+    atom = loose_atom(state.crystal, rng, settings.sites.bond_length)
+    species = state.crystal.get_chemical_symbols()[atom]
+    rest = state.crystal.copy()
+    del rest[atom]
+    here = _site_of(_as_it_is(state.crystal, model), atom)
+    found, counts, rejected = search_sites(rest, species, model, settings.sites, rng)
+    sites = sorted([here, *found], key=lambda site: site.energy)
+    probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
+    return Proposal(
+        kind="hop",
+        species=species,
+        atom=atom,
+        sites=sites,
+        stay=next(k for k, site in enumerate(sites) if site is here),
+        probabilities=probabilities,
+        choice=_draw(probabilities, rng),
+        energy_before=here.energy,
+        member_energies_before=here.member_energies,
+        counts=counts,
+        rejected=rejected,
+    )
+
+
+def apply(state: State, proposal: Proposal, choice: int | None = None) -> tuple[State, Event]:
+    """The next state, and the event that leads to it.
+
+    Args:
+        state: the one that the proposal was made for.
+        proposal: from `propose` or `propose_hop`.
+        choice: another site than the one drawn.
+    """
+    choice = proposal.choice if choice is None else choice
+    site = proposal.sites[choice]
+    crystal = _renumbered(site.structure, proposal.atom)
+    changed = np.ones(len(crystal), dtype=bool)
+    old = state.crystal.positions
+    if proposal.kind == "hop":
+        changed = (crystal.positions != old).any(axis=1)
+    else:
+        changed[:-1] = (crystal.positions[:-1] != old).any(axis=1)
+    event = Event(
+        step=state.step + 1,
+        kind=proposal.kind,
+        accepted=choice != proposal.stay,
+        species=proposal.species,
+        atom=proposal.atom,
+        position=crystal.positions[proposal.atom].tolist(),
+        moved={str(n): crystal.positions[n].tolist() for n in np.flatnonzero(changed)},
+        n_atoms=len(crystal),
+        energy=site.energy,
+        energy_change=site.energy - proposal.energy_before,
+        energy_change_std=float((site.member_energies - proposal.member_energies_before).std()),
+        forces_std=float(site.forces_std.max()),
+        n_candidates=len(proposal.sites),
+        probability=float(proposal.probabilities[choice]),
+        converged=site.converged,
+    )
+    return State(crystal, event.step), event
+
+
+def step(
+    state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings
+) -> tuple[State, dict[str, Any]]:
+    """One atom arrives, then loose atoms are offered better places.
+
+    Returns:
+        The next state; info with `events` (list of `Event`), `proposals`, and the summed `counts` of all searches.
+    """
+    proposals, events = [], []
+    for kind in ["attach"] + ["hop"] * settings.hops_per_step:
+        proposal = (propose if kind == "attach" else propose_hop)(state, model, rng, settings)
+        state, event = apply(state, proposal)
+        proposals.append(proposal)
+        events.append(event)
+    counts = {key: sum(p.counts[key] for p in proposals) for key in proposals[0].counts}
+    return state, {"events": events, "proposals": proposals, "counts": counts}
+
+
+def grow(
+    seed: Atoms, model: EnergyModel, settings: GrowthSettings, rng_seed: int
+) -> Iterator[tuple[State, dict[str, Any]]]:
+    """Grow the relaxed seed to `settings.n_atoms`, yielding after every atom; the relaxed seed comes first, info empty."""
+    rng = np.random.default_rng(rng_seed)
+    state = init(seed, model, settings)
+    yield state, {}
+    while len(state.crystal) < settings.n_atoms:
+        state, info = step(state, model, rng, settings)
+        yield state, info
+
+
+def replay(seed: Atoms, events: Iterable[Event | dict[str, Any]]) -> Atoms:
+    """Rebuild a crystal, bit for bit, from the crystal of `init` and its events (or their JSON)."""
+    crystal = seed.copy()
+    crystal.info, crystal.calc = {}, None
+    for event in events:
+        entry = event.to_dict() if isinstance(event, Event) else event
+        if entry["n_atoms"] == len(crystal) + 1:
+            crystal.append(Atom(entry["species"], entry["position"]))
+        if entry["n_atoms"] != len(crystal):
+            raise InputError(
+                f"events: step {entry['step']} ends with {entry['n_atoms']} atoms, replay has {len(crystal)}"
+            )
+        for number, position in entry["moved"].items():
+            crystal.positions[int(number)] = position
+    return crystal
+
+
+def loose_atom(crystal: Atoms, rng: np.random.Generator, bond_length: float | None = None) -> int:
+    """Number of an atom drawn by exp(−number of neighbours) among those that may move.
+
+    Raises:
+        InputError: every atom is fixed, or there is only one.
+    """
+    movable = np.flatnonzero(movable_atoms(crystal))
+    if len(movable) == 0 or len(crystal) < 2:
+        raise InputError("crystal: expected a movable atom beside others for a hop, found none")
+    weights = boltzmann(coordination(crystal, bond_length=bond_length)[movable].astype(float), 1.0)
+    return int(movable[_draw(weights, rng)])
+
+
+def _arriving(species: dict[str, float] | str, rng: np.random.Generator) -> str:
+    fluxes = {species: 1.0} if isinstance(species, str) else species
+    if len(fluxes) == 1:
+        return next(iter(fluxes))
+    return list(fluxes)[_draw(np.array(list(fluxes.values())) / sum(fluxes.values()), rng)]
+
+
+def _draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
+    """Number drawn with these probabilities, one uniform number used."""
+    return int(min(np.searchsorted(np.cumsum(probabilities), rng.random(), side="right"), len(probabilities) - 1))
+
+
+def _as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:
+    """The crystal unmoved, with its prediction."""
+    return relax([crystal], model, fmax=np.inf, max_steps=1)[0]
+
+
+def _site_of(present: Relaxed, atom: int) -> Site:
+    """The present crystal as a site of one of its atoms, which comes last."""
+    order = [n for n in range(len(present.structure)) if n != atom] + [atom]
+    position = present.structure.positions[atom].copy()
+    return Site(
+        structure=_reordered(present.structure, order),
+        energy=present.energy,
+        forces=present.forces[order],
+        forces_std=present.forces_std[order],
+        member_energies=present.member_energies,
+        position=position,
+        raw_position=position,
+        converged=present.converged,
+    )
+
+
+def _renumbered(structure: Atoms, atom: int) -> Atoms:
+    """The last atom becomes number `atom`."""
+    last = len(structure) - 1
+    return _reordered(structure, [*range(atom), last, *range(atom, last)])
+
+
+def _reordered(structure: Atoms, order: list[int]) -> Atoms:
+    """Atoms in another order; constraints follow."""
+    return structure[order]
