@@ -1,0 +1,124 @@
+"""The persistent worker of cheap methods: one child process, killed and started anew when a structure breaks it."""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import subprocess
+import sys
+import time
+from collections.abc import Generator, Sequence
+from typing import Literal
+
+from ase import Atoms
+
+from oracle.methods import Method
+from oracle.outcome import RawFailure, RawLabel
+from oracle.runner import clean_environment, kill_group, to_raw
+from oracle.settings import LabelSettings
+from oracle.worker import pack
+
+_START_S = 120.0  # imports on a busy machine
+
+
+class _Gone(Exception):
+    """The worker ended (`crash`) or said nothing in time (`timeout`)."""
+
+    def __init__(self, reason: Literal["crash", "timeout"], message: str) -> None:
+        super().__init__(message)
+        self.reason: Literal["crash", "timeout"] = reason
+
+
+class BatchWorker:
+    """Labels batches of structures in a child process that lives from one batch to the next.
+
+    The child answers structure by structure, so that the one that hangs or kills it is known: that one fails, the
+    child is started anew, and the rest of the batch goes on.
+    """
+
+    def __init__(self, method: Method, settings: LabelSettings) -> None:
+        self.method = method
+        self.settings = settings
+        self._process: subprocess.Popen[bytes] | None = None
+        self._buffer = bytearray()
+
+    def __call__(self, structures: Sequence[Atoms]) -> Generator[RawLabel | RawFailure, None, None]:
+        """Yield one result a structure, in order, as they come."""
+        done = 0
+        while done < len(structures):
+            for result in self._serve(structures[done:]):
+                done += 1
+                yield result
+
+    def close(self) -> None:
+        """End the child."""
+        process, self._process = self._process, None
+        self._buffer.clear()
+        if process is None:
+            return
+        kill_group(process)
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                try:
+                    pipe.close()
+                except BrokenPipeError:
+                    pass  # what was not yet sent is lost with the child
+
+    def _serve(self, structures: Sequence[Atoms]) -> Generator[RawLabel | RawFailure, None, None]:
+        """Yield results until all is done or one structure breaks the child; that one is then a failure, the last."""
+        whole = False
+        try:
+            self._send(structures)
+            for _ in structures:
+                try:
+                    line = self._line(self.settings.cheap_timeout_s)
+                except _Gone as gone:
+                    yield RawFailure(gone.reason, str(gone))
+                    return
+                yield to_raw(json.loads(line))
+            whole = True
+        finally:
+            if not whole:  # broken, or left in the middle: replies still to come must not reach the next batch
+                self.close()
+
+    def _send(self, structures: Sequence[Atoms]) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            self.close()
+        if self._process is None:
+            self._start()
+        assert self._process is not None and self._process.stdin is not None
+        job = {"method": self.method.to_dict(), "structures": [pack(structure) for structure in structures]}
+        self._process.stdin.write(json.dumps(job).encode() + b"\n")
+        self._process.stdin.flush()
+
+    def _start(self) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "oracle.worker", "batch", str(os.getpid())],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=clean_environment(os.environ, self.settings.threads),
+            process_group=0,
+        )
+        try:
+            self._line(_START_S)
+        except _Gone as gone:
+            raise RuntimeError(f"the batch worker does not start: {gone}") from gone
+
+    def _line(self, timeout_s: float) -> bytes:
+        """Return the next line that the child writes."""
+        assert self._process is not None and self._process.stdout is not None
+        deadline = time.monotonic() + timeout_s
+        handle = self._process.stdout.fileno()
+        with selectors.DefaultSelector() as selector:
+            selector.register(handle, selectors.EVENT_READ)
+            while b"\n" not in self._buffer:
+                if not selector.select(max(0.0, deadline - time.monotonic())):
+                    raise _Gone("timeout", f"no answer within {timeout_s:g} s")
+                chunk = os.read(handle, 1 << 16)
+                if not chunk:
+                    raise _Gone("crash", f"the batch worker ended with status {self._process.wait()}")
+                self._buffer += chunk
+        line, _, rest = bytes(self._buffer).partition(b"\n")
+        self._buffer = bytearray(rest)
+        return line

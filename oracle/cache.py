@@ -1,0 +1,53 @@
+"""Labels shared between runs: one file a label, named by uid and checksum, written whole; any number of processes."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+from ase import Atoms
+
+from oracle.durable import sha256, write_whole
+from oracle.extxyz import frame, parse_frames
+from oracle.outcome import RawLabel
+
+_STORED = ("REF_energy", "REF_free_energy", "uid", "method_hash")
+
+
+class LabelCache:
+    """Looks labels up by uid before they are paid for.
+
+    A label is the file `ab/<uid>.<first 16 digits of the sha256 of its content>.extxyz`, where `ab` are the last two
+    digits of the uid. A file whose content does not match its name is passed over with a warning.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        directory.mkdir(parents=True, exist_ok=True)
+
+    def get(self, uid: str) -> RawLabel | None:
+        """Return the stored label, or None."""
+        for path in sorted((self.directory / uid[-2:]).glob(f"{uid}.*.extxyz")):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if path.name != f"{uid}.{sha256(text)[:16]}.extxyz":
+                warnings.warn(f"{path}: content does not match its checksum; the label is made anew", stacklevel=2)
+                continue
+            structure = parse_frames(text)[0]
+            return RawLabel(
+                energy=float(structure.info["REF_energy"]),
+                free_energy=float(structure.info["REF_free_energy"]),
+                forces=structure.arrays.get("REF_forces"),
+                provenance={"cached": True},
+            )
+        return None
+
+    def put(self, structure: Atoms) -> None:
+        """Store a labelled structure under the uid in its `info`."""
+        bare = Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
+        bare.info = {key: structure.info[key] for key in _STORED}
+        if "REF_forces" in structure.arrays:
+            bare.arrays["REF_forces"] = structure.arrays["REF_forces"]
+        text = frame(bare)
+        folder = self.directory / bare.info["uid"][-2:]
+        folder.mkdir(exist_ok=True)
+        write_whole(folder / f"{bare.info['uid']}.{sha256(text)[:16]}.extxyz", text)

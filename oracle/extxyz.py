@@ -1,0 +1,126 @@
+"""Structures to and from extended XYZ without loss, and structures from any file that ASE reads.
+
+ASE's writer keeps 8 decimals, too few for a uid to come out the same after reading. The frames written here hold every
+number in its shortest exact form; any reader of extended XYZ takes them.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import ase.io
+import numpy as np
+from ase import Atoms
+from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+
+from oracle.errors import InputError
+
+_SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating)
+_HEADER_KEYS = ("Properties", "Lattice", "pbc")
+_COLUMN_KINDS = {"f": "R", "i": "I", "b": "L"}
+
+
+def frame(structure: Atoms) -> str:
+    """Return one frame: species, positions, every other numeric per-atom array, and scalars of `info`.
+
+    Results of a calculator and constraints are not written.
+    """
+    others = {
+        name: array
+        for name, array in structure.arrays.items()
+        if name not in ("numbers", "positions") and array.dtype.kind in _COLUMN_KINDS and array.ndim <= 2
+    }
+    columns = {"pos": structure.positions, **others}
+    properties = ["species:S:1"]
+    for name, array in columns.items():
+        properties.append(f"{name}:{_COLUMN_KINDS[array.dtype.kind]}:{array.shape[1] if array.ndim == 2 else 1}")
+    header = f'Properties={":".join(properties)} {_info_text(structure.info)} pbc="{_join(structure.pbc)}"'
+    if structure.cell.array.any():
+        header = f'Lattice="{_join(structure.cell.array.ravel())}" ' + header
+    lines = [str(len(structure)), header]
+    for i, symbol in enumerate(structure.symbols):
+        lines.append(" ".join([symbol, *(_join(np.atleast_1d(array[i])) for array in columns.values())]))
+    return "\n".join(lines) + "\n"
+
+
+def frames(structures: Iterable[Atoms]) -> str:
+    """Return the text of a file that holds the structures."""
+    return "".join(frame(structure) for structure in structures)
+
+
+def parse_frames(text: str) -> list[Atoms]:
+    """Return the structures of a text that `frames` made."""
+    return list(ase.io.iread(io.StringIO(text), index=":", format="extxyz"))
+
+
+def read_structures(path: str | Path) -> list[Atoms]:
+    """Read every structure of any file that ASE reads.
+
+    Raises:
+        InputError: no such file, no structure in it, or it cannot be read (an unknown element, a torn file).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; give a file of structures that ASE reads, such as extxyz")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            structures = ase.io.read(path, index=":")
+    except Exception as error:  # every reader of ASE has exceptions of its own
+        raise InputError(f"{path}: cannot be read as structures ({_explain(error)})") from error
+    if not structures:
+        raise InputError(f"{path}: holds no structure")
+    for structure in structures:
+        _unwrap_database_row(structure)
+    return list(structures)
+
+
+def _unwrap_database_row(structure: Atoms) -> None:
+    """ase.db hands key-value pairs and data over as two dictionaries inside `info`; ours belong into `info` itself."""
+    pairs = structure.info.pop("key_value_pairs", None)
+    data = structure.info.pop("data", None)
+    structure.info.pop("unique_id", None)
+    structure.info |= (data or {}).get("info") or pairs or {}
+
+
+def _explain(error: Exception) -> str:
+    if isinstance(error, KeyError):
+        return f"unknown element or key {error}"
+    return f"{type(error).__name__}: {' '.join(str(error).split())}"
+
+
+def _info_text(info: dict[str, Any]) -> str:
+    """Write the scalars of `info`, each so that it reads back as what it is."""
+    pairs = []
+    for key, value in info.items():
+        if key in _HEADER_KEYS or not isinstance(value, _SCALARS):
+            continue
+        text = key_val_dict_to_str({key: value})
+        if isinstance(value, str) and not _reads_back(text, key, value):
+            quoted = json.dumps(value).replace("\\", "\\\\").replace('"', '\\"')
+            text = f'{key_val_dict_to_str({key: None})}="_JSON {quoted}"'
+        pairs.append(text)
+    return " ".join(pairs)
+
+
+def _reads_back(text: str, key: str, value: str) -> bool:
+    """Whether ASE reads the plain form as the same string (not so for "123", "T", "", a quote, a line break)."""
+    if "\n" in text or not text.isascii():
+        return False
+    found = key_val_str_to_dict(text)
+    return list(found) == [key] and isinstance(found[key], str) and found[key] == value
+
+
+def _join(values: Iterable[Any]) -> str:
+    return " ".join(_number(value) for value in values)
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, bool | np.bool_):
+        return "T" if value else "F"
+    return str(int(value)) if isinstance(value, int | np.integer) else repr(float(value))

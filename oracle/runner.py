@@ -1,0 +1,155 @@
+"""One label in its own process: job in, result out, a timeout that kills everything, and no orphan."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from ase import Atoms
+
+from oracle.errors import InputError
+from oracle.methods import Method
+from oracle.outcome import RawFailure, RawLabel
+from oracle.settings import LabelSettings
+from oracle.worker import pack
+
+_MPI_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_", "SLURM_", "HYDRA_", "PRTE_", "MV2_", "I_MPI_")
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
+_ROOT = Path(__file__).resolve().parent.parent
+
+# Asks the kernel to kill it when its parent goes, then becomes the command: the request survives the exec.
+_LAUNCH = """
+import ctypes, os, sys
+ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+if os.getppid() != int(sys.argv[1]):
+    sys.exit(1)
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
+def clean_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
+    """Return the environment of a label process: no variables of an outer MPI or batch job, few threads, our modules.
+
+    >>> sorted(clean_environment({"PMI_SIZE": "2", "PATH": "/bin"}, 1))[-2:]
+    ['PATH', 'PYTHONPATH']
+    """
+    clean = {key: value for key, value in environment.items() if not key.startswith(_MPI_PREFIXES)}
+    clean |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
+    paths = [str(_ROOT), *(entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry)]
+    clean["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    clean["OMPI_ALLOW_RUN_AS_ROOT"] = clean["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
+    return clean
+
+
+def kill_group(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process that leads its own group, with all its children, and reap it."""
+    try:
+        os.killpg(process.pid, signal.SIGKILL)
+    except ProcessLookupError:
+        pass  # all of them have ended
+    process.wait()
+
+
+class LabelRunner:
+    """Runs labels, each in its own process, in any thread; `close` kills those that still run."""
+
+    def __init__(self, method: Method, settings: LabelSettings, scratch: Path | None = None) -> None:
+        self.method = method
+        self.settings = settings
+        self.scratch = scratch
+        self._running: set[subprocess.Popen[bytes]] = set()
+        self._lock = threading.Lock()
+        self._closed = False
+        if settings.n_ranks > 1 and shutil.which(settings.mpirun[0]) is None:
+            raise InputError(f"n_ranks is {settings.n_ranks}, but {settings.mpirun[0]!r} is not on PATH; set n_ranks: 1")
+        if scratch is not None:
+            scratch.mkdir(parents=True, exist_ok=True)
+
+    def __call__(self, structure: Atoms) -> RawLabel | RawFailure:
+        """Label one structure. The log of a failed label stays in the scratch directory, where there is one."""
+        directory = Path(tempfile.mkdtemp(prefix="label-", dir=self.scratch)).resolve()
+        keep = False
+        try:
+            job = {"structure": pack(structure), "method": self.method.to_dict(), "n_ranks": self.settings.n_ranks}
+            (directory / "job.json").write_text(json.dumps(job))
+            result = self._run(directory)
+            keep = isinstance(result, RawFailure) and self.scratch is not None
+            return result
+        finally:
+            if not keep:
+                shutil.rmtree(directory, ignore_errors=True)
+
+    def close(self) -> None:
+        """Kill every label that still runs; from now on labels fail at once."""
+        with self._lock:
+            self._closed = True
+            running = list(self._running)
+        for process in running:
+            kill_group(process)
+
+    def command(self, directory: Path) -> list[str]:
+        """Return the command of one label."""
+        worker = ["-m", "oracle.worker", "label", str(directory)]
+        if self.settings.n_ranks == 1:
+            return [sys.executable, *worker]
+        mpirun = [*self.settings.mpirun, "-n", str(self.settings.n_ranks)]
+        return [*mpirun, sys.executable, "-m", "gpaw", "python", *worker]
+
+    def _run(self, directory: Path) -> RawLabel | RawFailure:
+        log = directory / "output.txt"
+        with open(log, "wb") as output:
+            process = self._start(directory, output.fileno())
+        try:
+            process.wait(self.settings.timeout_s)
+        except subprocess.TimeoutExpired:
+            return RawFailure("timeout", f"no label within {self.settings.timeout_s:g} s")
+        finally:
+            kill_group(process)
+            with self._lock:
+                self._running.discard(process)
+        return read_result(directory, process.returncode, log)
+
+    def _start(self, directory: Path, output: int) -> subprocess.Popen[bytes]:
+        launch = [sys.executable, "-S", "-E", "-c", _LAUNCH, str(os.getpid())]
+        with self._lock:
+            if self._closed:
+                raise RuntimeError("this runner is closed")
+            process = subprocess.Popen(
+                [*launch, *self.command(directory)],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                env=clean_environment(os.environ, self.settings.threads),
+                process_group=0,
+            )
+            self._running.add(process)
+        return process
+
+
+def read_result(directory: Path, returncode: int, log: Path) -> RawLabel | RawFailure:
+    """Return what a label process left behind."""
+    path = directory / "out.json"
+    if not path.exists():
+        end = f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+        last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+        return RawFailure("crash", f"the label process ended with {end}: {last[:300]}")
+    return to_raw(json.loads(path.read_text()))
+
+
+def to_raw(result: dict) -> RawLabel | RawFailure:
+    """Return the value of a worker's answer."""
+    if "reason" in result:
+        return RawFailure(result["reason"], result["detail"])
+    forces = None if result["forces"] is None else np.array(result["forces"], dtype=float).reshape(-1, 3)
+    provenance = {"host": socket.gethostname(), **result["provenance"]}
+    return RawLabel(result["energy"], result["free_energy"], forces, provenance)
