@@ -188,11 +188,11 @@ def main() -> int:
         configurations.insert(0, (own, Path(own).read_text()))
     with tempfile.TemporaryDirectory() as folder:
         for what, text in configurations:
-            print(f"build_gpaw: building {requirements[0]} with {what} (about a minute)", flush=True)
+            print(f"build_gpaw: building {' '.join(requirements)} with {what} (about a minute)", flush=True)
             configuration = Path(folder, "siteconfig.py")
             configuration.write_text(text)
             if install(requirements, configuration) and works(requirements):
-                print(f"build_gpaw: {requirements[0]} built and checked")
+                print("build_gpaw: built and checked")
                 return 0
             print(f"build_gpaw: that did not work: {what}", file=sys.stderr)
     print("build_gpaw: no build of GPAW worked; the compiler's messages are above", file=sys.stderr)
