@@ -141,11 +141,26 @@ def pinned(lock: Path) -> list[str]:
     return found
 
 
-def install(requirements: list[str], configuration: Path) -> bool:
+def install(requirements: list[str], configuration: Path, log: Path) -> bool:
     """`pip install` with this site configuration; no cache, since a cached build has another configuration."""
-    command = [sys.executable, "-m", "pip", "install", "--quiet", "--no-cache-dir", "--force-reinstall", "--no-deps"]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--no-cache-dir",
+        "--force-reinstall",
+        "--no-deps",
+        *requirements,
+    ]
     environment = {**os.environ, "GPAW_CONFIG": str(configuration)}
-    done = subprocess.run([*command, *requirements], check=False, env=environment, stdin=subprocess.DEVNULL)
+    with log.open("w") as out:
+        done = subprocess.run(
+            command, check=False, env=environment, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT
+        )
+    if done.returncode != 0:
+        errors = [line.strip() for line in log.read_text().splitlines() if "error" in line.lower()]
+        print(f"build_gpaw: {(errors or ['pip failed'])[0]} (all of it: {log})", file=sys.stderr)
     return done.returncode == 0
 
 
@@ -182,6 +197,7 @@ def main() -> int:
         print(NO_HEADERS.format(headers), file=sys.stderr)
         return 2
 
+    log = Path(sys.prefix, "gpaw-build.log")
     configurations = [(str(machine), machine.site_configuration()) for machine in machines]
     own = os.environ.get("GPAW_CONFIG")
     if own:
@@ -191,11 +207,11 @@ def main() -> int:
             print(f"build_gpaw: building {' '.join(requirements)} with {what} (about a minute)", flush=True)
             configuration = Path(folder, "siteconfig.py")
             configuration.write_text(text)
-            if install(requirements, configuration) and works(requirements):
+            if install(requirements, configuration, log) and works(requirements):
                 print("build_gpaw: built and checked")
                 return 0
             print(f"build_gpaw: that did not work: {what}", file=sys.stderr)
-    print("build_gpaw: no build of GPAW worked; the compiler's messages are above", file=sys.stderr)
+    print(f"build_gpaw: no build of GPAW worked; what pip and the compiler said: {log}", file=sys.stderr)
     return 1
 
 
