@@ -1,0 +1,253 @@
+"""A committee: the network, its reference energies, and what is known of where it came from.
+
+This is the border of the learner: ASE structures and numpy arrays outside, tensors inside.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from ase.data import chemical_symbols
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from .errors import InputError
+from .graph import build_graph, sum_atoms
+from .prediction import Prediction
+from .settings import NetworkSettings
+from .vimpnn import VIMPNN
+
+WEIGHTS, HEADER = "model.safetensors", "model.json"
+CHUNK = 1024  # atoms × members evaluated at once: about what stays in a core's cache
+
+
+class Header(BaseModel):
+    """What `model.json` says.
+
+    Attributes:
+        species: atomic numbers in the order of the network's tables; e0: eV of each, from `e0_source`.
+        channels: the bond types that the network tells apart.
+        method_hash: of the labels' method; dataset_hash: of the list of uids learnt from.
+        weights_sha256: of the safetensors file.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    architecture: Literal["VIMPNN"] = "VIMPNN"
+    network: NetworkSettings
+    species: list[int]
+    channels: list[str]
+    e0: list[float]
+    e0_source: Literal["isolated_atom", "least_squares", "given"]
+    method_hash: str | None = None
+    dataset_hash: str | None = None
+    n_labels: int = 0
+    metrics: dict[str, Any] = {}
+    version: int | str = 0
+    weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class _Chunk:
+    """Structures first..stop: atom energies (m, n), forces (m, n, 3), virials (m, s, 3, 3), energies (m, s), without E0."""
+
+    first: int
+    stop: int
+    atom_energies: np.ndarray
+    forces: np.ndarray
+    virials: np.ndarray
+    energies: np.ndarray
+
+
+class Committee:
+    """Several networks that learnt the same labels, evaluated in one pass.
+
+    Args:
+        network: the stacked networks.
+        header: species, E0 and provenance; `header.species` is in the network's order.
+    """
+
+    def __init__(self, network: VIMPNN, header: Header) -> None:
+        if tuple(header.species) != network.species:
+            raise InputError(f"the header's species {header.species} are not the network's {list(network.species)}")
+        self.network = network.eval()
+        self.header = header
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        """Chemical symbols that the committee knows."""
+        return tuple(chemical_symbols[z] for z in self.header.species)
+
+    @property
+    def e0(self) -> dict[int, float]:
+        """E0, eV, by atomic number, in the network's order."""
+        return dict(zip(self.header.species, self.header.e0, strict=True))
+
+    @property
+    def n_members(self) -> int:
+        """Networks in the committee."""
+        return self.network.settings.n_members
+
+    @property
+    def reach(self) -> float:
+        """Å, how far the removal of an atom can change another atom's force."""
+        return self.network.reach
+
+    @property
+    def version(self) -> int | str:
+        """Which model this is, as given at `save`."""
+        return self.header.version
+
+    @property
+    def method_hash(self) -> str | None:
+        """Hash of the method that made the labels."""
+        return self.header.method_hash
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """How it did when it was trained."""
+        return self.header.metrics
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Energies, forces and their spread over the members.
+
+        Args:
+            structures: any mix; an empty list gives empty results.
+
+        Raises:
+            InputError: an element that the committee was not trained on, or positions that are not finite.
+        """
+        return self.predict(structures)[0]
+
+    def predict(self, structures: Sequence[Atoms]) -> tuple[Prediction, np.ndarray]:
+        """As a call, and the mean virial Σ r ⊗ ∂E/∂r = ∂E/∂strain of each structure, (n_structures, 3, 3) eV."""
+        member_energies = np.zeros((self.n_members, len(structures)))
+        virials = np.zeros((len(structures), 3, 3))
+        forces: list[np.ndarray] = []
+        spread: list[np.ndarray] = []
+        atoms: list[np.ndarray] = []
+        for chunk in self._chunks(structures):
+            inside = slice(chunk.first, chunk.stop)
+            member_energies[:, inside] = chunk.energies
+            virials[inside] = chunk.virials.mean(0)
+            cuts = np.cumsum([len(a) for a in structures[inside]])[:-1]
+            forces += np.split(chunk.forces.mean(0), cuts)
+            spread += np.split(np.sqrt(chunk.forces.var(0).mean(-1)), cuts)
+            atoms += np.split(chunk.atom_energies.mean(0), cuts)
+        reference = [np.array([self.e0[int(z)] for z in a.numbers], dtype=float) for a in structures]
+        member_energies += np.array([r.sum() for r in reference])
+        atoms = [a + r for a, r in zip(atoms, reference, strict=True)]
+        return Prediction(member_energies.mean(0), forces, member_energies, spread, atoms), virials
+
+    def _chunks(self, structures: Sequence[Atoms]) -> Iterator[_Chunk]:
+        """Evaluate in pieces of bounded size, in order."""
+        limit = max(1, CHUNK // self.n_members)
+        first, n_atoms = 0, 0
+        for number, structure in enumerate(structures):
+            if number > first and n_atoms + len(structure) > limit:
+                yield self._chunk(structures, first, number)
+                first, n_atoms = number, 0
+            n_atoms += len(structure)
+        if first < len(structures):
+            yield self._chunk(structures, first, len(structures))
+
+    def _chunk(self, structures: Sequence[Atoms], first: int, stop: int) -> _Chunk:
+        graph = build_graph(structures[first:stop], self.header.species, self.network.settings.cutoff, self.network.dtype)
+        atom_energies, forces, virials = self.network.energies_and_forces(graph)
+        atom_energies = atom_energies.detach().double()
+        energies = sum_atoms(atom_energies, graph)
+        arrays = [t.detach().double().numpy() for t in (atom_energies, forces, virials, energies)]
+        return _Chunk(first, stop, *arrays)
+
+    def member(self, index: int) -> Committee:
+        """One member as a committee of one.
+
+        Raises:
+            InputError: there is no such member.
+        """
+        if not 0 <= index < self.n_members:
+            raise InputError(f"member {index} of a committee of {self.n_members}")
+        settings = self.network.settings.model_copy(update={"n_members": 1})
+        network = VIMPNN(settings, self.network.species, self.network.basis.channels)
+        names = {name for name, _ in self.network.named_parameters()}
+        state = {k: v[index : index + 1] if k in names else v for k, v in self.network.state_dict().items()}
+        network.load_state_dict({k: v.clone() for k, v in state.items()})
+        return Committee(network, self.header.model_copy(update={"network": settings}))
+
+    def copy(self) -> Committee:
+        """An independent committee with the same weights."""
+        return Committee(copy.deepcopy(self.network), self.header.model_copy(deep=True))
+
+    def save(
+        self, directory: str | os.PathLike[str], version: int | str | None = None, metrics: dict[str, Any] | None = None
+    ) -> None:
+        """Write `model.safetensors`, then `model.json`, each whole or not at all.
+
+        Args:
+            directory: made if absent.
+            version: recorded in the header and on this object, if given.
+            metrics: likewise.
+        """
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        state = {k: v.detach().clone().contiguous() for k, v in self.network.state_dict().items()}
+        data = save_tensors(state)
+        changes: dict[str, Any] = {"weights_sha256": hashlib.sha256(data).hexdigest()}
+        if version is not None:
+            changes["version"] = version
+        if metrics is not None:
+            changes["metrics"] = metrics
+        self.header = self.header.model_copy(update=changes)
+        write_whole(path / WEIGHTS, data)
+        write_whole(path / HEADER, self.header.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> Committee:
+        """Read a model directory.
+
+        Raises:
+            InputError: a file is missing, torn, or does not belong to the other.
+        """
+        path = Path(directory)
+        try:
+            header = Header.model_validate_json((path / HEADER).read_bytes())
+            data = (path / WEIGHTS).read_bytes()
+        except OSError as error:
+            raise InputError(f"no model in {path}: {error.strerror} ({error.filename})") from error
+        except ValidationError as error:
+            raise InputError(f"{path / HEADER} is not a model header: {_first_line(error)}") from error
+        if hashlib.sha256(data).hexdigest() != header.weights_sha256:
+            raise InputError(f"{path / WEIGHTS} is torn, or does not belong to {HEADER} beside it")
+        try:
+            network = VIMPNN(header.network, header.species, tuple(header.channels))
+            network.load_state_dict(load_tensors(data))
+        except (SafetensorError, RuntimeError, KeyError) as error:
+            raise InputError(f"{path / WEIGHTS} does not hold the network of {HEADER}") from error
+        return cls(network, header)
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that a reader sees all of it or none."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def _first_line(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(k) for k in first['loc'])}: {first['msg']}" if first["loc"] else str(first["msg"])

@@ -1,0 +1,221 @@
+"""Gradient descent on a stacked network: batches, loss, one step, its state. What `train` and `update` share."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .data import Batch, Example, join_examples
+from .graph import sum_atoms
+from .settings import TrainSettings, UpdateSettings
+from .vimpnn import VIMPNN
+
+FitSettings = TrainSettings | UpdateSettings
+
+
+@dataclass
+class Sampler:
+    """Draws batches from groups of examples, each group in its own shuffled order, over and over.
+
+    Attributes:
+        sizes: one list a group of the examples' numbers of atoms; examples are numbered through all groups.
+        share: of the atoms of a batch that a group gets.
+        batch_atoms: atoms in a batch, about.
+        rng: whose draws the order is.
+        queues: what is left of each group's present order.
+    """
+
+    sizes: list[list[int]]
+    share: list[float]
+    batch_atoms: int
+    rng: np.random.Generator
+    queues: list[list[int]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.queues = self.queues or [[] for _ in self.sizes]
+
+    def draw(self) -> list[int]:
+        """Numbers of the next batch's examples; no example twice in a batch."""
+        batch: list[int] = []
+        first = 0
+        for sizes, share, queue in zip(self.sizes, self.share, self.queues, strict=True):
+            room, taken = share * self.batch_atoms, 0
+            chosen: list[int] = []
+            while sizes and taken < room and len(chosen) < len(sizes):
+                if not queue:
+                    queue.extend(int(k) for k in self.rng.permutation(len(sizes)))
+                fresh = next((k for k in reversed(queue) if k not in chosen), None)
+                if fresh is None:
+                    queue.clear()
+                    continue
+                queue.remove(fresh)
+                chosen.append(fresh)
+                taken += sizes[fresh]
+            batch += [first + k for k in chosen]
+            first += len(sizes)
+        return batch
+
+
+def loss_of(
+    network: VIMPNN, batch: Batch, weights: Float[Tensor, "m s"], settings: FitSettings
+) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, " m"]]:
+    """Loss of each member, and its mean absolute errors of energy (eV/atom) and force (eV/Å).
+
+    L_m = mean_s w_ms [ w_E H_δ(ΔE/n) + w_F mean_v Σ_x H_δ(ΔF_vx) ],   H_δ(x) = δ² (√(1 + (x/δ)²) − 1)  (smooth Huber)
+
+    Args:
+        network: stacked members.
+        batch: targets.
+        weights: (n_members, n_structures), the bootstrap weights.
+        settings: w_E, w_F, δ (for the energy δ/10 per atom).
+    """
+    atom_energies, forces, _ = network.energies_and_forces(batch.graph, create_graph=True)
+    energy_error = (sum_atoms(atom_energies, batch.graph) - batch.energies) / batch.n_atoms
+    force_error = (forces - batch.forces) * batch.has_forces[batch.graph.structure].unsqueeze(-1)
+    by_atom = _huber(force_error, settings.huber).sum(-1)
+    by_structure = sum_atoms(by_atom, batch.graph) / batch.n_atoms
+    loss = settings.energy_weight * _huber(energy_error, settings.huber / 10) + settings.force_weight * by_structure
+    force_mae = force_error.detach().abs().mean((1, 2)) / batch.has_forces.mean().clamp(min=1e-12)
+    return (weights * loss).mean(1), energy_error.detach().abs().mean(1), force_mae
+
+
+def _huber(x: Tensor, delta: float) -> Tensor:
+    return delta**2 * (torch.sqrt(1 + (x / delta) ** 2) - 1)
+
+
+class Fit:
+    """A fit in progress: network, running mean of its weights, optimiser, data order, bootstrap weights, and the clock.
+
+    Args:
+        network: changed in place.
+        groups: examples in groups (training: one; update: new and replayed).
+        share: of the atoms of a batch that each group gets.
+        settings: budget, rates, weights.
+        seed: of data order and bootstrap weights.
+    """
+
+    def __init__(
+        self,
+        network: VIMPNN,
+        groups: Sequence[Sequence[Example]],
+        share: Sequence[float],
+        settings: FitSettings,
+        seed: int,
+    ) -> None:
+        self.network, self.settings = network, settings
+        self.examples = [e for group in groups for e in group]
+        rng = np.random.default_rng(seed)
+        m = network.settings.n_members
+        self.weights = torch.from_numpy(bootstrap_weights(rng, m, len(self.examples), settings.bootstrap)).to(network.dtype)
+        sizes = [[len(e.forces) for e in group] for group in groups]
+        self.sampler = Sampler(sizes, list(share), settings.batch_atoms, rng)
+        self.parameters = dict(network.named_parameters())
+        self.mean = {k: p.detach().clone() for k, p in self.parameters.items()}
+        self.optimiser = torch.optim.AdamW(
+            self.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+        )
+        self.n_steps, self.elapsed = 0, 0.0
+        self._started = time.monotonic()
+
+    @property
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1]."""
+        if self.settings.minutes is not None:
+            return min(1.0, (self.elapsed + time.monotonic() - self._started) / (60 * self.settings.minutes))
+        return min(1.0, self.n_steps / self.settings.steps)
+
+    def rate(self) -> float:
+        """Learning rate now: linear warm-up, then half a cosine to `final_rate`."""
+        s, p = self.settings, self.progress
+        if p < s.warm_up:
+            return s.learning_rate * max(p, 0.02) / s.warm_up
+        fall = 0.5 * (1 + math.cos(math.pi * (p - s.warm_up) / (1 - s.warm_up)))
+        return s.learning_rate * (s.final_rate + (1 - s.final_rate) * fall)
+
+    def step(self) -> dict[str, float]:
+        """One batch, one step of every member; returns what to log."""
+        chosen = self.sampler.draw()
+        batch = join_examples([self.examples[k] for k in chosen])
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, energy_mae, force_mae = loss_of(self.network, batch, self.weights[:, chosen], self.settings)
+        loss.sum().backward()
+        self._clip()
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate()
+        self.optimiser.step()
+        self.n_steps += 1
+        self._average()
+        return {
+            "step": self.n_steps,
+            "loss": float(loss.detach().mean()),
+            "energy_mae_mev_per_atom": 1e3 * float(energy_mae.mean()),
+            "force_mae_mev_per_A": 1e3 * float(force_mae.mean()),
+        }
+
+    @torch.no_grad()
+    def _clip(self) -> None:
+        """Each member's gradient to a norm of at most `clip`; a member whose gradient is not finite stays where it is."""
+        gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
+        norm = torch.sqrt(sum((g.flatten(1) ** 2).sum(1) for g in gradients))  # type: ignore[arg-type]
+        finite = torch.isfinite(norm)
+        factor = (self.settings.clip / norm.clamp(min=1e-12)).clamp(max=1.0)
+        for g in gradients:
+            shape = (-1,) + (1,) * (g.dim() - 1)
+            g.mul_(factor.view(shape))
+            if not bool(finite.all()):
+                g[~finite] = 0.0
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.settings.ema, (1 + self.n_steps) / (10 + self.n_steps))
+        torch._foreach_lerp_(list(self.mean.values()), [p.detach() for p in self.parameters.values()], 1 - decay)
+
+    def averaged(self) -> dict[str, Tensor]:
+        """The state of a network with the running mean of the weights."""
+        return {**self.network.state_dict(), **{k: v.clone() for k, v in self.mean.items()}}
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Everything that is needed to go on: tensors, and what goes into JSON."""
+        tensors = {f"weights.{k}": p.detach().clone() for k, p in self.parameters.items()}
+        tensors |= {f"mean.{k}": v.clone() for k, v in self.mean.items()}
+        for k, p in self.parameters.items():
+            for name, value in self.optimiser.state.get(p, {}).items():
+                tensors[f"{name}.{k}"] = torch.as_tensor(value).clone()
+        elapsed = self.elapsed + time.monotonic() - self._started
+        facts = {
+            "n_steps": self.n_steps,
+            "elapsed": elapsed,
+            "queues": self.sampler.queues,
+            "rng": self.sampler.rng.bit_generator.state,
+        }
+        return tensors, facts
+
+    def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
+        """Go on from a `state`; the bootstrap weights are those of the same seed."""
+        with torch.no_grad():
+            for k, p in self.parameters.items():
+                p.copy_(tensors[f"weights.{k}"])
+                self.mean[k].copy_(tensors[f"mean.{k}"])
+                slots = ("step", "exp_avg", "exp_avg_sq")
+                if f"step.{k}" in tensors:
+                    self.optimiser.state[p] = {s: tensors[f"{s}.{k}"].clone() for s in slots}
+        self.n_steps, self.elapsed = int(facts["n_steps"]), float(facts["elapsed"])
+        self._started = time.monotonic()
+        self.sampler.queues = [list(q) for q in facts["queues"]]
+        self.sampler.rng.bit_generator.state = facts["rng"]
+
+
+def bootstrap_weights(rng: np.random.Generator, n_members: int, n: int, spread: float) -> Float[np.ndarray, "m n"]:
+    """Each member's own weights of the structures: gamma distributed, mean 1, relative std `spread`; 1 for one member."""
+    if spread == 0 or n_members == 1:
+        return np.ones((n_members, n))
+    shape = 1 / spread**2
+    return rng.gamma(shape, 1 / shape, size=(n_members, n))

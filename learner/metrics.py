@@ -1,0 +1,83 @@
+"""How far a model is from the labels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from ase import Atoms
+from jaxtyping import Float
+
+from .calibration import coverage
+from .data import read_labels
+from .prediction import Prediction
+
+
+def evaluate(model: Callable[[Sequence[Atoms]], Prediction], structures: Sequence[Atoms]) -> dict[str, float]:
+    """Errors of an energy model on labelled structures, against the free energy where a label has one.
+
+    Args:
+        model: a committee, or any energy model.
+        structures: labelled; those without forces count for the energy only.
+
+    Returns:
+        n_structures, energy_mae_mev_per_atom, energy_rmse_mev_per_atom, force_mae_mev_per_A, force_rmse_mev_per_A (over
+        components; left out where no label has forces), coverage_90 (share of labels inside the interval of 90 % that the
+        members' spread gives), and dsc (Å or scale units, mean distance between the scales of least energy) where structures
+        carry `scale` and a `series` or `parent_uid` in their info.
+
+    Raises:
+        InputError: a structure without energy.
+    """
+    labels = read_labels(structures)
+    if not structures:
+        return {"n_structures": 0}
+    prediction = model(structures)
+    n_atoms = np.array([len(a) for a in structures])
+    error = 1e3 * (prediction.energies - np.array([label.energy for label in labels])) / n_atoms
+    out = {
+        "n_structures": len(structures),
+        "energy_mae_mev_per_atom": float(np.abs(error).mean()),
+        "energy_rmse_mev_per_atom": float(np.sqrt((error**2).mean())),
+    }
+    pairs = [(p, label.forces) for p, label in zip(prediction.forces, labels, strict=True) if label.forces is not None]
+    if pairs:
+        force_error = 1e3 * np.concatenate([(p - f).ravel() for p, f in pairs])
+        out["force_mae_mev_per_A"] = float(np.abs(force_error).mean())
+        out["force_rmse_mev_per_A"] = float(np.sqrt((force_error**2).mean()))
+    std = 1e3 * prediction.energy_std / n_atoms
+    out["coverage_90"] = coverage(error, std, level=0.9)
+    series = _series(structures)
+    if series:
+        true = np.array([label.energy for label in labels])
+        out["dsc"] = float(np.mean([stable_scale_distance(s, prediction.energies[k], true[k]) for k, s in series]))
+    return out
+
+
+def _series(structures: Sequence[Atoms]) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Indices and scales of each series of at least three scales of the same structure."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for number, atoms in enumerate(structures):
+        name = atoms.info.get("series", atoms.info.get("parent_uid"))
+        if name is not None and "scale" in atoms.info:
+            members[str(name)].append(number)
+    indices = [np.array(k) for k in members.values() if len(k) >= 3]
+    return [(k, np.array([float(structures[n].info["scale"]) for n in k])) for k in indices]
+
+
+def stable_scale_distance(
+    scale: Float[np.ndarray, " k"], predicted: Float[np.ndarray, " k"], true: Float[np.ndarray, " k"]
+) -> float:
+    """|s*_predicted − s*_true|, s* the scale of least energy, by a parabola through the lowest point and its neighbours."""
+    return abs(_lowest(scale, predicted) - _lowest(scale, true))
+
+
+def _lowest(scale: np.ndarray, energy: np.ndarray) -> float:
+    order = np.argsort(scale)
+    x, y = scale[order], energy[order]
+    k = int(np.argmin(y))
+    if k in (0, len(x) - 1):
+        return float(x[k])
+    a, b, _ = np.polyfit(x[k - 1 : k + 2], y[k - 1 : k + 2], 2)
+    return float(-b / (2 * a)) if a > 0 else float(x[k])

@@ -1,0 +1,84 @@
+"""Typed settings of the learner; an unknown key is refused."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+
+class _Settings(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NetworkSettings(_Settings):
+    """Shape of a committee of VIMPNN networks (see `vimpnn.py` for the symbols)."""
+
+    n_members: int = Field(4, ge=1, description="networks in the committee")
+    n_features: int = Field(32, ge=2, description="width of the hidden state h")
+    n_message_features: int = Field(16, ge=1, description="width of U h_w, what a neighbour sends")
+    n_steps: int = Field(2, ge=1, description="message passing steps T")
+    cutoff: float = Field(5.5, gt=0, description="neighbours within, Å")
+    n_radial: int = Field(8, ge=1, description="radial functions in the scalar message")
+    message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all bond types, or one each")
+    directional: bool = Field(True, description="add invariants of l = 1, 2 moments to the message")
+    n_radial_directional: int = Field(4, ge=1, description="radial functions in the moments")
+    n_directions: int = Field(16, ge=1, description="moments of each l")
+    n_readout: int = Field(32, ge=1, description="hidden width of the readout")
+    dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")
+
+
+class TrainSettings(_Settings):
+    """How a committee is trained from scratch; the budget is `minutes` of wall time if given, else `steps`."""
+
+    steps: int = Field(1500, ge=1, description="gradient steps, unless minutes is given")
+    minutes: float | None = Field(None, gt=0, description="wall-clock budget; not reproducible to the bit")
+    batch_atoms: int = Field(300, ge=1, description="atoms in a batch, about")
+    learning_rate: float = Field(5e-3, gt=0)
+    warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
+    final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")
+    weight_decay: float = Field(1e-4, ge=0)
+    energy_weight: float = Field(20.0, ge=0, description="weight of the energy per atom (eV/atom) in the loss")
+    force_weight: float = Field(1.0, ge=0, description="weight of the forces (eV/Å) in the loss")
+    huber: float = Field(0.1, gt=0, description="where the force loss turns from square to linear, eV/Å")
+    clip: float = Field(10.0, gt=0, description="largest gradient norm of a member")
+    ema: float = Field(0.99, ge=0, lt=1, description="decay of the running mean of the weights")
+    bootstrap: float = Field(0.5, ge=0, description="relative std of a member's own weights of the structures")
+    validate_every: int = Field(200, ge=1, description="steps between two looks at the validation set")
+
+
+class UpdateSettings(_Settings):
+    """How a committee learns from new labels: a short warm start on new and replayed labels."""
+
+    steps: int = Field(120, ge=1)
+    minutes: float | None = Field(None, gt=0, description="wall-clock budget instead of steps")
+    batch_atoms: int = Field(300, ge=1)
+    learning_rate: float = Field(2e-3, gt=0)
+    new_share: float = Field(0.3, gt=0, le=1, description="share of each batch that is drawn from the new labels")
+    tolerance: float = Field(0.1, ge=0, description="promotion: relative loss of accuracy allowed on any size bin")
+    size_bins: tuple[int, ...] = Field((20, 35, 55, 100), description="upper edges of the validation bins, atoms")
+    energy_weight: float = Field(20.0, ge=0)
+    force_weight: float = Field(1.0, ge=0)
+    huber: float = Field(0.1, gt=0)
+    clip: float = Field(10.0, gt=0)
+    ema: float = Field(0.98, ge=0, lt=1)
+    bootstrap: float = Field(0.5, ge=0)
+    warm_up: float = Field(0.1, ge=0, lt=1)
+    final_rate: float = Field(0.02, gt=0, le=1)
+    weight_decay: float = Field(1e-4, ge=0)
+
+    @model_validator(mode="after")
+    def _bins_rise(self) -> UpdateSettings:
+        if list(self.size_bins) != sorted(set(self.size_bins)):
+            raise ValueError(f"size_bins must rise, got {self.size_bins}")
+        return self
+
+
+class AcquisitionSettings(_Settings):
+    """When the oracle is asked. Tolerances are compared with calibrated expected errors."""
+
+    energy_tolerance: float = Field(0.05, gt=0, description="of the energy difference between competing sites, eV")
+    force_tolerance: float = Field(0.15, gt=0, description="of the forces on and near the adatom, eV/Å")
+    force_radius: float = Field(4.0, gt=0, description="atoms within are 'near the adatom', Å")
+    window: float = Field(0.3, gt=0, description="sites within this of the lowest compete, eV")
+    audit: float = Field(0.03, ge=0, le=1, description="share of sure steps that is labelled all the same")

@@ -1,0 +1,301 @@
+"""Training: from scratch (`train`), and on from what is known (`update`)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from ase import Atoms
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from .committee import Committee, Header, write_whole
+from .data import Example, dataset_hash, join_examples, make_examples, reference_energies
+from .errors import InputError
+from .fit import Fit
+from .graph import join_graphs
+from .metrics import evaluate
+from .settings import NetworkSettings, TrainSettings, UpdateSettings
+from .vimpnn import VIMPNN, seeded
+
+Progress = Callable[[dict[str, float]], None]
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A trained committee.
+
+    Attributes:
+        committee: with the running mean of the weights.
+        history: what was logged, one entry every `validate_every` steps.
+        metrics: of the committee on the validation set (on the training set where that is empty).
+    """
+
+    committee: Committee
+    history: list[dict[str, float]]
+    metrics: dict[str, float]
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """What an update came to.
+
+    Attributes:
+        committee: the better one: the updated committee if promoted, else the one that was handed in.
+        promoted: whether the updated one is not worse on the frozen validation set.
+        metrics: of the committee that is returned; `before` and `after` by size bin.
+        reason: one line on the decision.
+    """
+
+    committee: Committee
+    promoted: bool
+    metrics: dict[str, Any]
+    reason: str
+
+
+def train(
+    structures: Sequence[Atoms],
+    validation: Sequence[Atoms],
+    network: NetworkSettings = NetworkSettings(),
+    settings: TrainSettings = TrainSettings(),
+    seed: int = 0,
+    *,
+    e0: dict[int, float] | None = None,
+    method_hash: str | None = None,
+    progress: Progress | None = None,
+    checkpoint: Path | None = None,
+) -> TrainResult:
+    """Train a committee from scratch. With a budget in steps the same seed gives the same weights.
+
+    Args:
+        structures: labelled; single atoms among them give E0.
+        validation: labelled, may be empty; only looked at.
+        network: shape of the networks.
+        settings: budget and rates.
+        seed: of initial weights, data order and bootstrap weights.
+        e0: eV by atomic number, instead of E0 from the structures.
+        method_hash: recorded; that of the structures' info by default.
+        progress: called with the log entry after every step.
+        checkpoint: a directory; if it holds a checkpoint of this very training, that is gone on from.
+
+    Raises:
+        InputError: no structure to learn from, a structure without energy, mixed method hashes, or an element of the
+            validation set that training does not have.
+    """
+    method_hash = common_method([*structures, *validation], method_hash)
+    species = sorted({int(z) for a in structures for z in a.numbers})
+    if e0 is None:
+        e0, source = reference_energies(structures, species)
+    else:
+        source, e0 = "given", {z: e0[z] for z in sorted(set(e0) | set(species))}
+    net = seeded(network, list(e0), seed)
+    learnt = [a for a in structures if len(a) > 1]
+    if not learnt:
+        raise InputError("nothing to learn from: no labelled structure of more than one atom")
+    examples = make_examples(learnt, e0, network.cutoff, net.dtype)
+    make_examples(validation, e0, network.cutoff, net.dtype)
+    standardise(net, examples)
+    header = Header.model_validate(
+        {
+            "network": network,
+            "species": list(e0),
+            "channels": list(net.basis.channels),
+            "e0": list(e0.values()),
+            "e0_source": source,
+            "method_hash": method_hash,
+            "dataset_hash": dataset_hash(structures),
+            "n_labels": len(structures),
+        }
+    )
+    fit = Fit(net, [examples], [1.0], settings, seed)
+    key = _key(header, settings, seed)
+    history = _resume(fit, checkpoint, key) if checkpoint is not None else []
+    while fit.progress < 1:
+        entry = fit.step()
+        if progress is not None:
+            progress(entry)
+        if fit.n_steps % settings.validate_every == 0:
+            history.append({**entry, **_validation(fit, header, validation)})
+            if checkpoint is not None:
+                _store(fit, checkpoint, key, history)
+    committee = Committee(_with_state(net, fit.averaged()), header)
+    metrics = evaluate(committee, list(validation) or learnt)
+    committee.header = header.model_copy(update={"metrics": metrics})
+    return TrainResult(committee, history, metrics)
+
+
+def update(
+    committee: Committee,
+    new: Sequence[Atoms],
+    replay: Sequence[Atoms],
+    validation: Sequence[Atoms],
+    settings: UpdateSettings = UpdateSettings(),
+    seed: int = 0,
+    *,
+    progress: Progress | None = None,
+) -> UpdateResult:
+    """Learn from new labels without forgetting the old: warm start, replay, and promotion only if not worse.
+
+    Args:
+        committee: the present one; not changed.
+        new: labelled structures that it has not seen.
+        replay: labelled structures that it has seen (all of them, or any part).
+        validation: frozen, labelled; may be empty, then the update is promoted if its errors on `new` fell.
+        settings: budget, rates, tolerance.
+        seed: of data order and bootstrap weights.
+        progress: called with the log entry after every step.
+
+    Raises:
+        InputError: nothing new, an element that the committee does not know, a structure without energy, another method.
+    """
+    common_method([*new, *replay, *validation], committee.method_hash)
+    if not any(len(a) > 1 for a in new):
+        raise InputError("nothing new to learn from")
+    net = committee.copy().network
+    groups = [
+        make_examples([a for a in part if len(a) > 1], committee.e0, net.settings.cutoff, net.dtype) for part in (new, replay)
+    ]
+    share = [settings.new_share, 1 - settings.new_share] if groups[1] else [1.0, 0.0]
+    fit = Fit(net, groups, share, settings, seed)
+    while fit.progress < 1:
+        entry = fit.step()
+        if progress is not None:
+            progress(entry)
+    known = [*new, *replay]
+    header = committee.header.model_copy(update={"dataset_hash": dataset_hash(known), "n_labels": len(known)})
+    updated = Committee(_with_state(net, fit.averaged()), header)
+    judged = list(validation) or list(new)
+    before, after = (by_size(c, judged, settings.size_bins) for c in (committee, updated))
+    promoted, reason = not_worse(before, after, settings.tolerance)
+    best = updated if promoted else committee
+    metrics: dict[str, Any] = {**(after if promoted else before)["all"], "before": before, "after": after}
+    if promoted:
+        updated.header = header.model_copy(update={"metrics": after["all"]})
+    return UpdateResult(best, promoted, metrics, reason)
+
+
+def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, dict[str, float]]:
+    """`evaluate` of all structures, and of those in each bin of sizes (bins without structures are left out)."""
+    out = {"all": evaluate(committee, structures)}
+    bins = np.searchsorted(np.asarray(edges), [len(a) for a in structures])
+    for k in sorted(set(bins.tolist())):
+        name = f"<={edges[k]}" if k < len(edges) else f">{edges[-1]}"
+        out[name] = evaluate(committee, [a for a, b in zip(structures, bins, strict=True) if b == k])
+    return out
+
+
+def not_worse(
+    before: dict[str, dict[str, float]], after: dict[str, dict[str, float]], tolerance: float
+) -> tuple[bool, str]:
+    """Whether no bin is worse by more than the tolerance (relative), plus 0.5 meV/atom and 5 meV/Å.
+
+    Args:
+        before, after: from `by_size`, of the same structures.
+        tolerance: relative increase of a mean absolute error that is let pass.
+    """
+    for name, old in before.items():
+        for key, slack in (("energy_mae_mev_per_atom", 0.5), ("force_mae_mev_per_A", 5.0)):
+            if key in old and not after[name][key] <= old[key] * (1 + tolerance) + slack:
+                return False, f"{key} of {name} atoms rose from {old[key]:.1f} to {after[name][key]:.1f}"
+    return True, "not worse on any bin of the validation set"
+
+
+@torch.no_grad()
+def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
+    """Set what is measured, not learnt: scales of the bond basis, the cohesion a[Z], the scale of ε.
+
+    Rows of the neighbour sum are scaled to a root mean square of 1 over all atoms; a[Z] is the least-squares fit of the
+    energies by √(1 + Σ b) − 1; the scale of ε is the root mean square of the forces (eV, per Å), or of the energy per atom
+    that is left where there are no forces.
+    """
+    graph = join_graphs([e.graph for e in examples])
+    basis = network.basis
+    basis.scalar_scale.fill_(1.0)
+    basis.moment_scale.fill_(1.0)
+    sums = basis(graph).rows.sum(-1)
+    scalar, first, second = sums.split([basis.n_scalar, basis.n_first, basis.n_second], dim=1)
+    basis.scalar_scale.copy_(1 / scalar.square().mean(0).sqrt().clamp(min=1e-3))
+    if basis.n_first:
+        for row, (moments, size) in enumerate(((first, 3), (second, 5))):
+            square = moments.unflatten(1, (size, -1)).square().sum(1).mean(0)
+            basis.moment_scale[row].copy_(1 / square.sqrt().clamp(min=1e-3))
+    batch = join_examples(examples)
+    network.offset.fill_(1.0)
+    base = network.cohesion(graph)
+    counts = torch.zeros(len(examples), len(network.species), dtype=network.dtype)
+    counts.index_put_((graph.structure, graph.species), base, accumulate=True)
+    ridge = 1e-6 * torch.eye(counts.shape[1], dtype=torch.float64)
+    a, n = counts.double() / batch.n_atoms.double()[:, None], batch.n_atoms.double()
+    target = batch.energies.double() / n
+    solution = torch.linalg.solve(a.T @ a + ridge, a.T @ target)
+    network.offset.copy_(solution)
+    left = target - a @ solution
+    pushed = batch.forces[batch.has_forces[graph.structure] > 0]
+    scale = float(pushed.square().mean().sqrt()) if len(pushed) else float(left.square().mean().sqrt())
+    network.energy_scale.fill_(max(scale, 1e-2))
+
+
+def common_method(structures: Sequence[Atoms], expected: str | None) -> str | None:
+    """The one method hash of the structures.
+
+    Raises:
+        InputError: there are several, or another than the expected.
+    """
+    found = {str(a.info["method_hash"]) for a in structures if a.info.get("method_hash")}
+    found |= {expected} if expected else set()
+    if len(found) > 1:
+        raise InputError(f"labels of different methods do not mix: {', '.join(sorted(found))}")
+    return next(iter(found), None)
+
+
+def _with_state(network: VIMPNN, state: dict[str, torch.Tensor]) -> VIMPNN:
+    """A copy of a network with other weights."""
+    copy = VIMPNN(network.settings, network.species, network.basis.channels)
+    copy.load_state_dict(state)
+    return copy
+
+
+def _validation(fit: Fit, header: Header, validation: Sequence[Atoms]) -> dict[str, float]:
+    """Errors of the running mean on the validation set, as `validation_…`."""
+    if not validation:
+        return {}
+    metrics = evaluate(Committee(_with_state(fit.network, fit.averaged()), header), validation)
+    return {f"validation_{k}": v for k, v in metrics.items()}
+
+
+def _key(header: Header, settings: TrainSettings, seed: int) -> str:
+    """What a checkpoint must agree on to be gone on from."""
+    return hashlib.sha256(f"{header.model_dump_json()}{settings.model_dump_json()}{seed}".encode()).hexdigest()
+
+
+def _store(fit: Fit, checkpoint: Path, key: str, history: list[dict[str, float]]) -> None:
+    """Write a checkpoint; the JSON, written last, names the hash of the tensors."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    tensors, facts = fit.state()
+    data = save_tensors(tensors)
+    facts |= {"key": key, "history": history, "sha256": hashlib.sha256(data).hexdigest()}
+    write_whole(checkpoint / "fit.safetensors", data)
+    write_whole(checkpoint / "fit.json", json.dumps(facts).encode())
+
+
+def _resume(fit: Fit, checkpoint: Path, key: str) -> list[dict[str, float]]:
+    """Go on from a checkpoint if it is whole and of this training; returns its history, or [] for a fresh start."""
+    try:
+        facts = json.loads((checkpoint / "fit.json").read_bytes())
+        data = (checkpoint / "fit.safetensors").read_bytes()
+    except (FileNotFoundError, json.JSONDecodeError):
+        return []
+    if facts["key"] != key or facts["sha256"] != hashlib.sha256(data).hexdigest():
+        return []
+    try:
+        fit.restore(load_tensors(data), facts)
+    except SafetensorError as error:
+        raise InputError(f"the checkpoint in {checkpoint} cannot be read: {error}") from error
+    return list(facts["history"])
