@@ -54,7 +54,7 @@ class Candidates:
 
 
 def bond_radius(symbol: str) -> float:
-    """Half the nearest-neighbour distance in the element's crystal, or its covalent radius where that is not simple, Å."""
+    """Half the nearest-neighbour distance in the element's crystal, Å; its covalent radius where that is not simple."""
     state = reference_states[atomic_numbers[symbol]]
     if state is not None and state["symmetry"] in NEAREST_DISTANCE:
         return float(state["a"] * NEAREST_DISTANCE[state["symmetry"]] / 2.0)

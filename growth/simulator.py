@@ -5,23 +5,39 @@ sites and draws one, `apply` builds the next state and the event that tells how.
 randomness is an argument; events rebuild the crystal exactly (`replay`).
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from ase import Atom, Atoms
+from ase import Atoms
 from ase.data import chemical_symbols
 from ase.units import kB
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from growth.energy_model import EnergyModel
 from growth.errors import InputError, NoSitesError
+from growth.events import Event, Kind, replay
 from growth.observables import coordination
 from growth.relax import Relaxed, movable_atoms, relax
 from growth.sites import Site, SiteSettings, search_sites
 
-Kind = Literal["attach", "hop"]
+__all__ = [
+    "Event",
+    "GrowthSettings",
+    "Kind",
+    "Proposal",
+    "State",
+    "apply",
+    "boltzmann",
+    "grow",
+    "init",
+    "loose_atom",
+    "propose",
+    "propose_hop",
+    "replay",
+    "step",
+]
 
 
 class GrowthSettings(BaseModel):
@@ -29,10 +45,14 @@ class GrowthSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    species: dict[str, float] | str = Field("Al", description="symbol of the arriving atoms, or symbol: relative flux")
-    n_atoms: int = Field(55, ge=1, description="growth ends when the crystal has so many atoms")
-    temperature_K: float = Field(400.0, ge=0, description="of the choice among sites, exp(-E/kT); 0 takes the lowest")
-    hops_per_step: int = Field(1, ge=0, description="after each attachment, loose atoms offered a better place")
+    species: dict[str, float] | str = Field(
+        default="Al", description="symbol of arriving atoms, or symbol: relative flux"
+    )
+    n_atoms: int = Field(default=55, ge=1, description="growth ends when the crystal has so many atoms")
+    temperature_K: float = Field(
+        default=400.0, ge=0, description="of the choice among sites, exp(-E/kT); 0 takes the lowest"
+    )
+    hops_per_step: int = Field(default=0, ge=0, description="after each attachment, loose atoms offered a better place")
     sites: SiteSettings = SiteSettings()
 
     @field_validator("species")
@@ -86,41 +106,6 @@ class Proposal:
     member_energies_before: np.ndarray
     counts: dict[str, int]
     rejected: list[Atoms] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Event:
-    """One change of a crystal, complete enough to redo it; floats survive JSON bit for bit.
-
-    Attributes:
-        step: 1 for the first event. kind: see `Proposal`. accepted: False when a hopping atom stayed.
-        species, atom, position: which atom moved, its number in the crystal afterwards, where it now is (Å).
-        moved: number of every atom whose position changed, as text, and its new position (Å); the adatom included.
-        n_atoms: afterwards. energy: eV, afterwards. energy_change: eV.
-        energy_change_std: eV, population std over the members of each member's own change.
-        forces_std: eV/Å, largest over the atoms.
-        n_candidates: competing sites. probability: with which this one was drawn. converged: its relaxation.
-    """
-
-    step: int
-    kind: Kind
-    accepted: bool
-    species: str
-    atom: int
-    position: list[float]
-    moved: dict[str, list[float]]
-    n_atoms: int
-    energy: float
-    energy_change: float
-    energy_change_std: float
-    forces_std: float
-    n_candidates: int
-    probability: float
-    converged: bool
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values for one line of JSON."""
-        return asdict(self)
 
 
 def boltzmann(energies: np.ndarray, kT: float) -> np.ndarray:
@@ -263,30 +248,13 @@ def step(
 def grow(
     seed: Atoms, model: EnergyModel, settings: GrowthSettings, rng_seed: int
 ) -> Iterator[tuple[State, dict[str, Any]]]:
-    """Grow the relaxed seed to `settings.n_atoms`, yielding after every atom; the relaxed seed comes first, info empty."""
+    """Grow the relaxed seed to `settings.n_atoms`; yields the relaxed seed with empty info, then after every atom."""
     rng = np.random.default_rng(rng_seed)
     state = init(seed, model, settings)
     yield state, {}
     while len(state.crystal) < settings.n_atoms:
         state, info = step(state, model, rng, settings)
         yield state, info
-
-
-def replay(seed: Atoms, events: Iterable[Event | dict[str, Any]]) -> Atoms:
-    """Rebuild a crystal, bit for bit, from the crystal of `init` and its events (or their JSON)."""
-    crystal = seed.copy()
-    crystal.info, crystal.calc = {}, None
-    for event in events:
-        entry = event.to_dict() if isinstance(event, Event) else event
-        if entry["n_atoms"] == len(crystal) + 1:
-            crystal.append(Atom(entry["species"], entry["position"]))
-        if entry["n_atoms"] != len(crystal):
-            raise InputError(
-                f"events: step {entry['step']} ends with {entry['n_atoms']} atoms, replay has {len(crystal)}"
-            )
-        for number, position in entry["moved"].items():
-            crystal.positions[int(number)] = position
-    return crystal
 
 
 def loose_atom(crystal: Atoms, rng: np.random.Generator, bond_length: float | None = None) -> int:
@@ -298,7 +266,7 @@ def loose_atom(crystal: Atoms, rng: np.random.Generator, bond_length: float | No
     movable = np.flatnonzero(movable_atoms(crystal))
     if len(movable) == 0 or len(crystal) < 2:
         raise InputError("crystal: expected a movable atom beside others for a hop, found none")
-    weights = boltzmann(coordination(crystal, bond_length=bond_length)[movable].astype(float), 1.0)
+    weights = boltzmann(coordination(crystal, bond_length=bond_length)[movable].astype(float), kT=1.0)
     return int(movable[_draw(weights, rng)])
 
 
@@ -311,7 +279,8 @@ def _arriving(species: dict[str, float] | str, rng: np.random.Generator) -> str:
 
 def _draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
     """Number drawn with these probabilities, one uniform number used."""
-    return int(min(np.searchsorted(np.cumsum(probabilities), rng.random(), side="right"), len(probabilities) - 1))
+    drawn = int(np.searchsorted(np.cumsum(probabilities), rng.random(), side="right"))
+    return min(drawn, len(probabilities) - 1)
 
 
 def _as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:

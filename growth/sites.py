@@ -23,21 +23,21 @@ class SiteSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bond_length: float | None = Field(None, gt=0, description="touching distance; default: sum of the two radii")
-    max_ranked: int = Field(48, ge=1, description="raw candidates whose energy the screen is asked for")
-    max_candidates: int = Field(12, ge=1, description="raw candidates that are relaxed on the screen")
-    random_share: float = Field(0.2, ge=0, lt=1, description="share of those drawn at random, not by raw energy")
-    n_competing: int = Field(5, ge=1, description="sites relaxed to the end on the full model")
-    screen_fmax: float = Field(0.15, gt=0, description="largest force after the coarse relaxation")
-    screen_steps: int = Field(25, ge=1, description="force calls of the coarse relaxation, a structure")
-    fmax: float = Field(0.05, gt=0, description="largest force after the full relaxation")
-    max_steps: int = Field(100, ge=1, description="force calls of the full relaxation, a structure")
+    bond_length: float | None = Field(default=None, gt=0, description="touching distance; default: sum of two radii")
+    max_ranked: int = Field(default=48, ge=1, description="raw candidates whose energy the screen is asked for")
+    max_candidates: int = Field(default=12, ge=1, description="raw candidates that are relaxed on the screen")
+    random_share: float = Field(default=0.2, ge=0, lt=1, description="share of those drawn at random")
+    n_competing: int = Field(default=5, ge=1, description="sites relaxed to the end on the full model")
+    screen_fmax: float = Field(default=0.15, gt=0, description="largest force after the coarse relaxation")
+    screen_steps: int = Field(default=25, ge=1, description="force calls of the coarse relaxation, a structure")
+    fmax: float = Field(default=0.05, gt=0, description="largest force after the full relaxation")
+    max_steps: int = Field(default=100, ge=1, description="force calls of the full relaxation, a structure")
     relax_radius: float | None = Field(
-        None, gt=0, description="atoms further than this from the adatom stay; default: none"
+        default=None, gt=0, description="atoms further from the adatom stay put; default: none"
     )
-    nudge: float = Field(0.05, ge=0, description="random shift of candidates with one or two touches, off saddles")
-    energy_tolerance: float = Field(0.005, ge=0, description="minima nearer than this in energy may be equal")
-    distance_tolerance: float = Field(0.05, ge=0, description="and are, if their pair distances differ less (rms)")
+    nudge: float = Field(default=0.05, ge=0, description="random shift of candidates with < 3 touches, off saddles")
+    energy_tolerance: float = Field(default=0.005, ge=0, description="minima nearer than this in energy may be equal")
+    distance_tolerance: float = Field(default=0.05, ge=0, description="and are, if pair distances differ less (rms)")
 
 
 @dataclass(frozen=True)

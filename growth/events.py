@@ -1,0 +1,63 @@
+"""What happened to a crystal, told so completely that it can be redone."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from ase import Atom, Atoms
+
+from growth.errors import InputError
+
+Kind = Literal["attach", "hop"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """One change of a crystal, complete enough to redo it; floats survive JSON bit for bit.
+
+    Attributes:
+        step: 1 for the first event. kind: see `Proposal`. accepted: False when a hopping atom stayed.
+        species, atom, position: which atom moved, its number in the crystal afterwards, where it now is (Å).
+        moved: number of every atom whose position changed, as text, and its new position (Å); the adatom included.
+        n_atoms: afterwards. energy: eV, afterwards. energy_change: eV.
+        energy_change_std: eV, population std over the members of each member's own change.
+        forces_std: eV/Å, largest over the atoms.
+        n_candidates: competing sites. probability: with which this one was drawn. converged: its relaxation.
+    """
+
+    step: int
+    kind: Kind
+    accepted: bool
+    species: str
+    atom: int
+    position: list[float]
+    moved: dict[str, list[float]]
+    n_atoms: int
+    energy: float
+    energy_change: float
+    energy_change_std: float
+    forces_std: float
+    n_candidates: int
+    probability: float
+    converged: bool
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for one line of JSON."""
+        return asdict(self)
+
+
+def replay(seed: Atoms, events: Iterable[Event | dict[str, Any]]) -> Atoms:
+    """Rebuild a crystal, bit for bit, from the crystal of `init` and its events (or their JSON)."""
+    crystal = seed.copy()
+    crystal.info, crystal.calc = {}, None
+    for event in events:
+        entry = event.to_dict() if isinstance(event, Event) else event
+        if entry["kind"] == "attach":
+            crystal.append(Atom(entry["species"], entry["position"]))
+        if entry["n_atoms"] != len(crystal):
+            raise InputError(
+                f"events: step {entry['step']} ends with {entry['n_atoms']} atoms, replay has {len(crystal)}"
+            )
+        for number, position in entry["moved"].items():
+            crystal.positions[int(number)] = position
+    return crystal

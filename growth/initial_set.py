@@ -1,0 +1,138 @@
+"""The first structures worth a label: what a surrogate must have seen before it may grow anything.
+
+Isolated atoms and dimers fix the ends of the scale, scaled and rattled seeds the crystal, landed adatoms the surface.
+"""
+
+from collections.abc import Sequence
+from itertools import combinations_with_replacement
+
+import numpy as np
+from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field
+
+from growth.candidates import bond_radius, find_candidates
+from growth.errors import InputError
+from growth.relax import movable_atoms
+from growth.sites import with_adatom
+
+
+class InitialSettings(BaseModel):
+    """How many initial structures, and how far from the seed they go. Lengths in Å."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    n: int = Field(default=36, ge=4, description="structures in all, about: atoms and dimers come on top of 30 others")
+    dimer_scales: tuple[float, ...] = Field(default=(0.75, 0.9, 1.0, 1.2, 1.6), description="in bond lengths")
+    scales: tuple[float, float] = Field(default=(0.92, 1.12), description="isotropic scale of most scaled seeds")
+    far_scales: tuple[float, ...] = Field(default=(0.8, 0.86, 1.22, 1.4), description="and of a few beyond")
+    rattles: tuple[float, float] = Field(default=(0.05, 0.25), description="standard deviation of rattled positions")
+    most_landed: int = Field(default=6, ge=2, description="atoms landed on a seed at once, at most")
+    bond_length: float | None = Field(default=None, gt=0, description="default: sum of the two radii")
+
+
+def initial_structures(
+    seed: Atoms, species: Sequence[str], settings: InitialSettings, rng: np.random.Generator
+) -> list[Atoms]:
+    """Structures to label before growth begins, about `settings.n`, each with its `config_type` in `info`.
+
+    Args:
+        seed: cluster or slab; atoms under `FixAtoms` scale with the others but are not rattled.
+        species: symbols of the atoms that will arrive.
+        settings: see `InitialSettings`.
+        rng: the same generator state gives the same structures.
+
+    Returns:
+        `isolated_atom` and `dimer` (one of each element, and pair of elements, first), then `seed`, `scaled`,
+        `rattled`, `adatom` and `landed`, in shares of 4 : 4 : 4 : 6 after the seed itself (a single atom is neither
+        scaled nor rattled).
+
+    Raises:
+        InputError: the seed has no free surface, so that nothing can land on it.
+    """
+    elements = sorted({*seed.get_chemical_symbols(), *species})
+    found = [_typed(Atoms(symbol), "isolated_atom") for symbol in elements]
+    for a, b in combinations_with_replacement(elements, 2):
+        found += [_typed(dimer, "dimer") for dimer in _dimers(a, b, settings)]
+    n_left = max(settings.n - len(found) - 1, 4)
+    n_scaled, n_rattled, n_adatom = (round(n_left * share / 18) for share in (4, 4, 4))
+    if len(seed) == 1:
+        n_scaled = n_rattled = 0
+    n_landed = n_left - n_scaled - n_rattled - n_adatom
+    found.append(_typed(seed, "seed"))
+    found += [_typed(s, "scaled") for s in _scaled(seed, n_scaled, settings, rng)]
+    for width in np.linspace(*settings.rattles, n_rattled):
+        found.append(_typed(_rattled(seed, float(width), rng), "rattled"))
+    found += [_typed(s, "adatom") for s in _with_adatoms(seed, species, n_adatom, settings, rng)]
+    for k in range(n_landed):
+        landed = _landed(seed, species, 2 + k % (settings.most_landed - 1), settings, rng)
+        found.append(_typed(landed, "landed"))
+    return found
+
+
+def _typed(structure: Atoms, config_type: str) -> Atoms:
+    """Copy with nothing in `info` but the config type."""
+    copy = structure.copy()
+    copy.info, copy.calc = {"config_type": config_type}, None
+    return copy
+
+
+def _dimers(a: str, b: str, settings: InitialSettings) -> list[Atoms]:
+    length = settings.bond_length or bond_radius(a) + bond_radius(b)
+    return [Atoms([a, b], [[0.0, 0.0, 0.0], [scale * length, 0.0, 0.0]]) for scale in settings.dimer_scales]
+
+
+def _scaled(seed: Atoms, n: int, settings: InitialSettings, rng: np.random.Generator) -> list[Atoms]:
+    """Seeds scaled about their centre (periodic ones with their cell), a little rattled so that forces differ."""
+    far = list(settings.far_scales[: n // 2])
+    scales = [*np.linspace(*settings.scales, n - len(far)), *far]
+    scaled = []
+    for scale in scales:
+        structure = seed.copy()
+        structure.set_constraint()
+        if structure.pbc.any():
+            periodic = np.where(structure.pbc, scale, 1.0)[:, None]
+            structure.set_cell(structure.cell[:] * periodic, scale_atoms=False)
+        centre = structure.positions.mean(axis=0)
+        structure.positions = centre + scale * (structure.positions - centre)
+        structure.set_constraint(seed.constraints)
+        scaled.append(_rattled(structure, 0.02, rng))
+    return scaled
+
+
+def _rattled(structure: Atoms, width: float, rng: np.random.Generator) -> Atoms:
+    rattled = structure.copy()
+    movable = movable_atoms(structure)
+    rattled.positions[movable] += rng.normal(0.0, width, size=(int(movable.sum()), 3))
+    return rattled
+
+
+def _with_adatoms(
+    seed: Atoms, species: Sequence[str], n: int, settings: InitialSettings, rng: np.random.Generator
+) -> list[Atoms]:
+    """One atom on the seed, at raw sites and from 0.85 to 1.5 times the height there."""
+    structures = []
+    for height in np.linspace(0.85, 1.5, n):
+        symbol, place = _arrival(seed, species, settings, rng)
+        nearest = seed.positions[np.argsort(np.linalg.norm(seed.positions - place, axis=1), kind="stable")[:3]]
+        foot = nearest.mean(axis=0)
+        structures.append(with_adatom(seed, symbol, foot + height * (place - foot)))
+    return structures
+
+
+def _landed(seed: Atoms, species: Sequence[str], n: int, settings: InitialSettings, rng: np.random.Generator) -> Atoms:
+    """The seed with n atoms landed one after another at random raw sites, then rattled by 0.03 to 0.15 Å."""
+    structure = seed
+    for _ in range(n):
+        structure = with_adatom(structure, *_arrival(structure, species, settings, rng))
+    return _rattled(structure, float(rng.uniform(0.03, 0.15)), rng)
+
+
+def _arrival(
+    structure: Atoms, species: Sequence[str], settings: InitialSettings, rng: np.random.Generator
+) -> tuple[str, np.ndarray]:
+    """A species and a raw site for it, (3,), both at random."""
+    symbol = species[int(rng.integers(len(species)))]
+    raw = find_candidates(structure, symbol, settings.bond_length).positions
+    if len(raw) == 0:
+        raise InputError(f"seed: no place for {symbol} on {structure.get_chemical_formula()}; has it a free surface?")
+    return symbol, raw[int(rng.integers(len(raw)))]
