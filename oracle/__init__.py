@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from oracle.dataset import Dataset
     from oracle.errors import InputError
-    from oracle.labeller import Labeller, label
+    from oracle.identity import uid
     from oracle.labelled import read_labelled
+    from oracle.labeller import Labeller, label
     from oracle.methods import Method
     from oracle.outcome import FailedLabel
     from oracle.references import isolated_atoms
     from oracle.settings import LabelSettings
-    from oracle.identity import uid
 
 _HOMES = {
     "Dataset": "oracle.dataset",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -22,7 +23,7 @@ from oracle.worker import pack
 _START_S = 120.0  # imports on a busy machine
 
 
-class _Gone(Exception):
+class GoneError(Exception):
     """The worker ended (`crash`) or said nothing in time (`timeout`)."""
 
     def __init__(self, reason: Literal["crash", "timeout"], message: str) -> None:
@@ -55,25 +56,19 @@ class BatchWorker:
         """End the child."""
         process, self._process = self._process, None
         self._buffer.clear()
-        if process is None:
-            return
-        kill_group(process)
-        for pipe in (process.stdin, process.stdout):
-            if pipe is not None:
-                try:
-                    pipe.close()
-                except BrokenPipeError:
-                    pass  # what was not yet sent is lost with the child
+        if process is not None:
+            _end(process)
 
     def _serve(self, structures: Sequence[Atoms]) -> Generator[RawLabel | RawFailure, None, None]:
         """Yield results until all is done or one structure breaks the child; that one is then a failure, the last."""
         whole = False
         try:
             self._send(structures)
+            assert self._process is not None
             for _ in structures:
                 try:
-                    line = self._line(self.settings.cheap_timeout_s)
-                except _Gone as gone:
+                    line = self._line(self._process, self.settings.cheap_timeout_s)
+                except GoneError as gone:
                     yield RawFailure(gone.reason, str(gone))
                     return
                 yield to_raw(json.loads(line))
@@ -83,17 +78,29 @@ class BatchWorker:
                 self.close()
 
     def _send(self, structures: Sequence[Atoms]) -> None:
-        if self._process is not None and self._process.poll() is not None:
-            self.close()
-        if self._process is None:
-            self._start()
-        assert self._process is not None and self._process.stdin is not None
+        """Send a batch, to a new child when the old one has died between two batches."""
         job = {"method": self.method.to_dict(), "structures": [pack(structure) for structure in structures]}
-        self._process.stdin.write(json.dumps(job).encode() + b"\n")
-        self._process.stdin.flush()
+        message = json.dumps(job).encode() + b"\n"
+        if self._process is not None:
+            try:
+                self._write(self._process, message)
+            except BrokenPipeError:
+                self.close()
+            else:
+                return
+        self._process = self._start()
+        self._write(self._process, message)
 
-    def _start(self) -> None:
-        self._process = subprocess.Popen(
+    @staticmethod
+    def _write(process: subprocess.Popen[bytes], message: bytes) -> None:
+        assert process.stdin is not None
+        if process.poll() is not None:
+            raise BrokenPipeError
+        process.stdin.write(message)
+        process.stdin.flush()
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        process = subprocess.Popen(
             [sys.executable, "-m", "oracle.worker", "batch", str(os.getpid())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -101,24 +108,37 @@ class BatchWorker:
             process_group=0,
         )
         try:
-            self._line(_START_S)
-        except _Gone as gone:
-            raise RuntimeError(f"the batch worker does not start: {gone}") from gone
+            self._line(process, _START_S)
+        except BaseException as error:
+            _end(process)
+            if isinstance(error, GoneError):
+                raise RuntimeError(f"the batch worker does not start: {error}") from error
+            raise
+        return process
 
-    def _line(self, timeout_s: float) -> bytes:
+    def _line(self, process: subprocess.Popen[bytes], timeout_s: float) -> bytes:
         """Return the next line that the child writes."""
-        assert self._process is not None and self._process.stdout is not None
+        assert process.stdout is not None
         deadline = time.monotonic() + timeout_s
-        handle = self._process.stdout.fileno()
+        handle = process.stdout.fileno()
         with selectors.DefaultSelector() as selector:
             selector.register(handle, selectors.EVENT_READ)
             while b"\n" not in self._buffer:
                 if not selector.select(max(0.0, deadline - time.monotonic())):
-                    raise _Gone("timeout", f"no answer within {timeout_s:g} s")
+                    raise GoneError("timeout", f"no answer within {timeout_s:g} s")
                 chunk = os.read(handle, 1 << 16)
                 if not chunk:
-                    raise _Gone("crash", f"the batch worker ended with status {self._process.wait()}")
+                    raise GoneError("crash", f"the batch worker ended with status {process.wait()}")
                 self._buffer += chunk
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer = bytearray(rest)
         return line
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child and close its pipes."""
+    kill_group(process)
+    for pipe in (process.stdin, process.stdout):
+        if pipe is not None:
+            with contextlib.suppress(BrokenPipeError):  # what was not yet sent is lost with the child
+                pipe.close()

@@ -7,7 +7,7 @@ import socket
 import sys
 import time
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +20,10 @@ from filelock import FileLock, Timeout
 from oracle.durable import append_lines, read_lines, sha256, write_whole
 from oracle.errors import InputError
 from oracle.export import export
-from oracle.extxyz import frames, parse_frames
 from oracle.identity import uid as uid_of
+from oracle.methods import Method
 from oracle.outcome import FailedLabel, attach_results
+from oracle.segments import read_segment, segment_paths, segment_problem, write_segment
 from oracle.worker import pack, unpack
 
 INFO_STRINGS = ("uid", "method_hash", "config_type", "parent_uid", "model_version", "reason")
@@ -32,25 +33,33 @@ INFO_STRINGS = ("uid", "method_hash", "config_type", "parent_uid", "model_versio
 class Dataset:
     """Labelled structures in a directory. `Dataset.open` to write (one at a time), `Dataset.read` to read.
 
-    Layout: `dataset.json` (method hash); `segments/000123.extxyz` with `000123.extxyz.sha256`, never appended to;
-    `failed_labels.jsonl`; `provenance.jsonl` (wall time, host, versions: what may differ between equal runs).
+    Layout: `dataset.json` (method and its hash); `segments/000123.extxyz`, each with `000123.extxyz.sha256` beside it,
+    never appended to; `failed_labels.jsonl`; `provenance.jsonl` (wall time, host, versions: what may differ between
+    equal runs).
     """
 
-    def __init__(self, directory: Path, lock: FileLock | None, method_hash: str | None) -> None:
+    def __init__(self, directory: Path, lock: FileLock | None, method_hash: str | None, method: Method | None) -> None:
         self.directory = directory
         self._lock = lock
         self._entries: dict[str, Atoms] = {}
         self._read_segments: set[str] = set()
         header = directory / "dataset.json"
-        stored = json.loads(header.read_text())["method_hash"] if header.exists() else None
-        if method_hash is not None and stored is not None and method_hash != stored:
-            raise InputError(f"dataset {directory} holds labels of method {stored}, not {method_hash}; use another directory")
-        self._method_hash: str | None = stored or method_hash
+        self._stored_header: dict[str, Any] = json.loads(header.read_text()) if header.exists() else {}
+        self._method = self._stored_header.get("method") if method is None else method.to_dict()
+        self._method_hash: str | None = self._stored_header.get("method_hash")
+        for wanted in (method_hash, None if method is None else method.hash):
+            if wanted is not None:
+                self._check_method(wanted, "asked for")
         self.refresh()
 
     @classmethod
-    def open(cls, directory: str | Path, method_hash: str | None = None) -> Dataset:
+    def open(cls, directory: str | Path, method_hash: str | None = None, *, method: Method | None = None) -> Dataset:
         """Open for reading and writing; create it when it is not there.
+
+        Args:
+            directory: the dataset directory.
+            method_hash: the only method whose labels are taken; by default that of the first label.
+            method: the same, and its settings are stored with the labels.
 
         Raises:
             InputError: another process writes to it, it holds labels of another method, or it cannot be written.
@@ -67,7 +76,7 @@ class Dataset:
         try:
             for torn in (directory / "segments").glob(".*.tmp"):
                 torn.unlink()
-            return cls(directory, lock, method_hash)
+            return cls(directory, lock, method_hash, method)
         except BaseException:
             lock.release()
             raise
@@ -82,7 +91,7 @@ class Dataset:
         directory = Path(directory)
         if not (directory / "segments").is_dir():
             raise InputError(f"{directory}: no dataset (no folder 'segments' in it)")
-        return cls(directory, None, None)
+        return cls(directory, None, None, None)
 
     def __enter__(self) -> Dataset:
         return self
@@ -105,6 +114,11 @@ class Dataset:
     def method_hash(self) -> str | None:
         """The hash of the one method of all labels; None in an empty dataset that was opened without one."""
         return self._method_hash
+
+    @property
+    def method(self) -> dict[str, Any] | None:
+        """The settings of the method, where they were stored."""
+        return self._method
 
     @property
     def uids(self) -> list[str]:
@@ -137,8 +151,13 @@ class Dataset:
                 fresh[entry.info["uid"]] = entry
                 provenance.append(origin)
         if fresh:
-            self._write_segment(fresh)
-            append_lines(self.directory / "provenance.jsonl", [_provenance(*pair) for pair in zip(fresh, provenance)])
+            self._write_header()
+            self._read_segments.add(write_segment(self._segments, fresh.values()).name)
+            self._entries |= fresh
+            append_lines(
+                self.directory / "provenance.jsonl",
+                [_provenance(*pair) for pair in zip(fresh, provenance, strict=True)],
+            )
         return list(fresh)
 
     def add_failures(self, failed: Iterable[FailedLabel]) -> None:
@@ -150,7 +169,9 @@ class Dataset:
                 "uid": self._uid_of_failure(failure.structure),
                 "reason": failure.reason,
                 "detail": failure.detail,
-                "info": {key: value for key, value in failure.structure.info.items() if isinstance(value, str | int | float)},
+                "info": {
+                    key: value for key, value in failure.structure.info.items() if isinstance(value, str | int | float)
+                },
                 "structure": pack(failure.structure),
                 "time": now,
                 "host": socket.gethostname(),
@@ -173,60 +194,57 @@ class Dataset:
     def verify(self) -> list[str]:
         """Return what is wrong with the files, one line each; empty when all is well."""
         problems = []
-        for path in self._segment_paths():
-            problem = _problem(path)
+        for path in segment_paths(self._segments):
+            problem = segment_problem(path)
             if problem is not None:
                 problems.append(problem)
                 continue
-            for i, structure in enumerate(parse_frames(path.read_text(encoding="utf-8"))):
+            for i, structure in enumerate(read_segment(path)):
                 entry = _entry_of(structure)
                 if entry.info["method_hash"] != self._method_hash:
-                    problems.append(f"{path}: structure {i} is of method {entry.info['method_hash']}, not {self._method_hash}")
+                    problems.append(
+                        f"{path}: structure {i} is of method {entry.info['method_hash']}, not {self._method_hash}"
+                    )
                 elif uid_of(entry, entry.info["method_hash"]) != entry.info["uid"]:
                     problems.append(f"{path}: structure {i} does not match its uid {entry.info['uid']}")
         return problems
 
     def export(self, path: str | Path) -> None:
-        """Write all labelled structures to one file: `.extxyz` (with REF_ keys, and plain for ASE) or `.db` (ase.db)."""
+        """Write all labelled structures to one file: `.extxyz` (REF_ keys, and plain for ASE) or `.db` (ase.db)."""
         export(self.structures(), Path(path))
 
     def refresh(self) -> None:
         """Read the segments that were written since the last look."""
-        for path in self._segment_paths():
+        for path in segment_paths(self._segments):
             if path.name in self._read_segments:
                 continue
             self._read_segments.add(path.name)
-            problem = _problem(path)
+            problem = segment_problem(path)
             if problem is not None:
                 warnings.warn(f"{problem}; segment skipped", stacklevel=3)
                 continue
-            for structure in parse_frames(path.read_text(encoding="utf-8")):
+            for structure in read_segment(path):
                 entry = _entry_of(structure)
-                self._check_method(entry.info["method_hash"], str(path))
+                self._check_method(entry.info["method_hash"], f"{path.name} is of")
                 self._entries.setdefault(entry.info["uid"], entry)
 
-    def _segment_paths(self) -> list[Path]:
-        return sorted((self.directory / "segments").glob("[0-9]*.extxyz"))
+    @property
+    def _segments(self) -> Path:
+        return self.directory / "segments"
 
-    def _write_segment(self, fresh: dict[str, Atoms]) -> None:
-        """The checksum comes first and the segment last, so that a segment never stands without its checksum."""
-        segments = self.directory / "segments"
-        if not (self.directory / "dataset.json").exists():
-            write_whole(self.directory / "dataset.json", json.dumps({"format": 1, "method_hash": self._method_hash}) + "\n")
-        last = max((int(path.stem) for path in self._segment_paths()), default=-1)
-        name = f"{last + 1:06d}.extxyz"
-        text = frames(fresh.values())
-        write_whole(segments / f"{name}.sha256", f"{sha256(text)}  {name}\n")
-        write_whole(segments / name, text)
-        self._read_segments.add(name)
-        self._entries |= fresh
+    def _write_header(self) -> None:
+        """Say once which method the labels are of."""
+        header = {"format": 1, "method_hash": self._method_hash, "method": self._method}
+        if header != self._stored_header:
+            write_whole(self.directory / "dataset.json", json.dumps(header) + "\n")
+            self._stored_header = header
 
     def _entry(self, structure: Atoms) -> tuple[Atoms, dict[str, Any]]:
         """Return what is stored of a labelled structure, and its provenance."""
         provenance = structure.info.get("provenance") or {}
         entry = _entry_of(structure)
         entry.info.pop("provenance", None)
-        self._check_method(entry.info["method_hash"], "a structure to add")
+        self._check_method(entry.info["method_hash"], "a structure to add is of")
         entry.info["uid"] = uid_of(entry, entry.info["method_hash"])
         return entry, provenance
 
@@ -235,8 +253,8 @@ class Dataset:
             self._method_hash = method_hash
         if method_hash != self._method_hash:
             raise InputError(
-                f"{where}: label of method {method_hash}, but dataset {self.directory} holds method {self._method_hash}; "
-                "labels of different methods do not mix"
+                f"dataset {self.directory} holds labels of method {self._method_hash}, {where} method {method_hash}: "
+                "labels of different methods do not mix; use another directory"
             )
 
     def _uid_of_failure(self, structure: Atoms) -> str:
@@ -259,6 +277,8 @@ def _entry_of(structure: Atoms) -> Atoms:
             raise InputError(f"structure {structure.get_chemical_formula()} has no {key!r}: label or import it first")
     entry.info |= {key: str(entry.info[key]) for key in INFO_STRINGS if key in entry.info}
     entry.info |= {key: float(entry.info[key]) for key in ("REF_energy", "REF_free_energy")}
+    if not np.isfinite([entry.info["REF_energy"], entry.info["REF_free_energy"]]).all():
+        raise InputError(f"structure {structure.get_chemical_formula()}: its energy is not finite")
     forces = entry.arrays.get("REF_forces")
     if forces is not None and (forces.shape != (len(entry), 3) or not np.isfinite(forces).all()):
         raise InputError(f"structure {structure.get_chemical_formula()}: REF_forces must be finite and (n_atoms, 3)")
@@ -271,28 +291,7 @@ def _copy(entry: Atoms) -> Atoms:
     return copy
 
 
-def _problem(path: Path) -> str | None:
-    """Say what is wrong with a segment, or None."""
-    checksum = path.with_name(f"{path.name}.sha256")
-    if not checksum.exists():
-        return f"{path}: no checksum beside it"
-    expected = checksum.read_text(errors="replace").split()[:1]
-    return None if [sha256(path.read_bytes())] == expected else f"{path}: content does not match its checksum"
-
-
 def _provenance(uid: str, origin: dict[str, Any]) -> dict[str, Any]:
     """Return a provenance record: where, when and with what a label was made."""
     versions = {"python": ".".join(map(str, sys.version_info[:3])), "ase": version("ase"), "numpy": version("numpy")}
     return {"uid": uid, "time": round(time.time(), 3), "host": socket.gethostname(), "versions": versions, **origin}
-
-
-def join(datasets: Sequence[Dataset]) -> list[Atoms]:
-    """Return the labelled structures of several datasets of one method, each label once."""
-    found: dict[str, Atoms] = {}
-    hashes = {dataset.method_hash for dataset in datasets}
-    if len(hashes) > 1:
-        raise InputError(f"datasets of different methods do not mix: {', '.join(sorted(map(str, hashes)))}")
-    for dataset in datasets:
-        for structure in dataset.structures():
-            found.setdefault(structure.info["uid"], structure)
-    return list(found.values())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +60,7 @@ def _to_db(structures: Sequence[Atoms], path: Path) -> None:
                 }
                 text = {key: value for key, value in pairs.items() if not _looks_like_number(value)}
                 database.write(bare, key_value_pairs=text, data={"info": pairs})
-        os.replace(temporary, path)
+        temporary.replace(path)
 
 
 def _looks_like_number(value: object) -> bool:

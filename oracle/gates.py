@@ -5,6 +5,8 @@ Each returns a reason in words, or None.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
@@ -12,7 +14,7 @@ from ase.neighborlist import neighbor_list
 
 from oracle.settings import LabelSettings
 
-Reason = str | None
+Reason: TypeAlias = str | None
 
 
 def before(structure: Atoms, settings: LabelSettings) -> Reason:

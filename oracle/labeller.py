@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from types import TracebackType
+from typing import TypeAlias
 
 from ase import Atoms
 
 from oracle import gates
 from oracle.batch import BatchWorker
 from oracle.cache import LabelCache
+from oracle.identity import uid
 from oracle.methods import Method
 from oracle.outcome import FailedLabel, RawFailure, RawLabel, labelled
 from oracle.runner import LabelRunner
 from oracle.settings import LabelSettings
-from oracle.identity import uid
 
 _DEFAULTS = LabelSettings()
-Outcome = Atoms | FailedLabel
+Outcome: TypeAlias = Atoms | FailedLabel
 
 
 class Labeller:
@@ -47,7 +48,9 @@ class Labeller:
         cache = settings.cache if cache is None else cache
         self._cache = None if cache is None else LabelCache(Path(cache))
         self._batch = BatchWorker(method, settings) if method.cheap else None
-        self._runner = None if method.cheap else LabelRunner(method, settings, None if scratch is None else Path(scratch))
+        self._runner = (
+            None if method.cheap else LabelRunner(method, settings, None if scratch is None else Path(scratch))
+        )
 
     def __enter__(self) -> Labeller:
         return self
@@ -106,12 +109,15 @@ class Labeller:
     ) -> None:
         """Run a process for each structure, at most `n_parallel` at a time."""
         assert self._runner is not None
+        if self.settings.n_parallel == 1:
+            for index in waiting:
+                settle(index, self._runner(structures[index]))
+            return
         with ThreadPoolExecutor(self.settings.n_parallel, thread_name_prefix="label") as pool:
-            futures: list[Future[RawLabel | RawFailure]] = []
+            futures = {pool.submit(self._runner, structures[index]): index for index in waiting}
             try:
-                futures = [pool.submit(self._runner, structures[index]) for index in waiting]
-                for index, future in zip(waiting, futures, strict=True):
-                    settle(index, future.result())
+                for future in as_completed(futures):
+                    settle(futures[future], future.result())
             except BaseException:  # an interrupt must not wait for labels that run for half an hour
                 for future in futures:
                     future.cancel()

@@ -11,7 +11,7 @@ import os
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import yaml
 from ase import Atoms
@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from oracle.errors import InputError, nearest
 from oracle.identity import hash_of
 
-Numerics = Mapping[str, Any]
+Numerics: TypeAlias = Mapping[str, Any]
 
 
 class Method(BaseModel):
@@ -62,7 +62,7 @@ class Method(BaseModel):
         if not isinstance(data, Mapping):
             raise InputError(f"{where}: expected a mapping with 'kind', got {type(data).__name__}")
         kind = data.get("kind")
-        if kind not in _KINDS:
+        if not isinstance(kind, str) or kind not in _KINDS:
             hint = nearest(str(kind), _KINDS) if kind is not None else f"known: {', '.join(_KINDS)}"
             raise InputError(f"{where}: kind is {kind!r}; {hint}")
         model = _KINDS[kind]
@@ -102,7 +102,7 @@ class EmtMethod(Method):
     """Effective medium theory of ASE (Al, Ni, Cu, Pd, Ag, Pt, Au, and H, C, N, O for fun)."""
 
     kind: Literal["emt"] = "emt"
-    asap_cutoff: bool = Field(False, description="the cutoff of ASAP's EMT instead of ASE's")
+    asap_cutoff: bool = Field(default=False, description="the cutoff of ASAP's EMT instead of ASE's")
 
     def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
         return get_calculator_class("emt")(asap_cutoff=self.asap_cutoff)
@@ -116,9 +116,9 @@ class LennardJonesMethod(Method):
     """
 
     kind: Literal["lj"] = "lj"
-    epsilon: float = Field(1.0, gt=0, description="well depth (eV)")
-    sigma: float = Field(1.0, gt=0, description="zero of the pair energy (Å)")
-    rc: float | None = Field(None, gt=0, description="cutoff (Å); by default 3 sigma")
+    epsilon: float = Field(default=1.0, gt=0, description="well depth (eV)")
+    sigma: float = Field(default=1.0, gt=0, description="zero of the pair energy (Å)")
+    rc: float | None = Field(default=None, gt=0, description="cutoff (Å); by default 3 sigma")
     smooth: bool = True
 
     def surface(self) -> dict[str, Any]:
@@ -150,14 +150,16 @@ class GpawMethod(Method):
     preset: Literal["lcao-fast", "lcao", "pw"] = "lcao-fast"
     mode: Literal["lcao", "pw", "fd"]
     xc: str = "PBE"
-    h: float | None = Field(None, gt=0, description="grid spacing (Å), modes lcao and fd")
-    basis: str | dict[str, str] | None = Field(None, description="LCAO basis")
-    cutoff: float | None = Field(None, gt=0, description="plane-wave cutoff (eV), mode pw")
-    smearing: float = Field(0.1, ge=0, description="Fermi-Dirac width (eV)")
+    h: float | None = Field(default=None, gt=0, description="grid spacing (Å), modes lcao and fd")
+    basis: str | dict[str, str] | None = Field(default=None, description="LCAO basis")
+    cutoff: float | None = Field(default=None, gt=0, description="plane-wave cutoff (eV), mode pw")
+    smearing: float = Field(default=0.1, ge=0, description="Fermi-Dirac width (eV)")
     vacuum: float = Field(gt=0, description="vacuum around the outermost atoms along non-periodic directions (Å)")
-    k_density: float = Field(3.0, gt=0, description="k-points per Å⁻¹ along periodic directions; the mesh has Γ")
+    k_density: float = Field(
+        default=3.0, gt=0, description="k-points per Å⁻¹ along periodic directions; the mesh has Γ"
+    )
     charge: float = 0.0
-    spin: bool = Field(False, description="spin-polarised")
+    spin: bool = Field(default=False, description="spin-polarised")
     magmoms: dict[str, float] = Field(default_factory=dict, description="initial moment (μB) by species; needs spin")
     setups: str | dict[str, str] = Field(default_factory=dict, description="PAW setups by species")
     convergence: dict[str, float] = Field(default_factory=dict, description="GPAW convergence criteria")
@@ -173,7 +175,7 @@ class GpawMethod(Method):
     def _fill_from_preset(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        preset = PRESETS.get(data.get("preset", "lcao-fast"), {"mode": "lcao", "vacuum": 4.0})
+        preset = PRESETS.get(str(data.get("preset", "lcao-fast")), {"mode": "lcao", "vacuum": 4.0})
         if data.get("mode", preset["mode"]) != preset["mode"]:  # another mode: the preset's grid and basis do not apply
             preset = {"vacuum": preset["vacuum"]}
         return {**preset, **data}
@@ -241,7 +243,7 @@ class AseMethod(Method):
     calculator_name: str = Field(alias="calculator", description="name in ASE's registry: vasp, espresso, morse, ...")
     settings: dict[str, Any] = Field(default_factory=dict)
     magmoms: dict[str, float] = Field(default_factory=dict, description="initial moment (μB) by species")
-    version: str | None = Field(None, description="version of the external code: part of the method hash")
+    version: str | None = Field(default=None, description="version of the external code: part of the method hash")
 
     energy_per_atom_window: ClassVar[tuple[float, float] | None] = None
 

@@ -69,6 +69,16 @@ def labelled(structure: Atoms, label: RawLabel, method_hash: str) -> Atoms:
     return copy
 
 
+def labels_of(structure: Atoms) -> RawLabel:
+    """Return the label of a structure that `labelled` made."""
+    return RawLabel(
+        energy=structure.info["REF_energy"],
+        free_energy=structure.info["REF_free_energy"],
+        forces=structure.arrays.get("REF_forces"),
+        provenance=structure.info.get("provenance") or {},
+    )
+
+
 def attach_results(structure: Atoms) -> None:
     """Give the structure a calculator that holds its REF_ values."""
     results: dict[str, Any] = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -27,13 +28,22 @@ _MPI_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_", "SLURM_", "HYDRA_", "PRTE_", 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _ROOT = Path(__file__).resolve().parent.parent
 
-# Asks the kernel to kill it when its parent goes, then becomes the command: the request survives the exec.
-_LAUNCH = """
-import ctypes, os, sys
-ctypes.CDLL(None).prctl(1, 9, 0, 0, 0)
+# Runs the command in its own process group and waits for it. When the parent goes, however it goes, the kernel signals
+# this process, and it takes the whole group with it: the calculation and whatever that has started.
+_SUPERVISOR = """
+import ctypes, os, signal, sys
+def end(*_):
+    os.killpg(0, signal.SIGKILL)
+signal.signal(signal.SIGTERM, end)
+ctypes.CDLL(None).prctl(1, signal.SIGTERM, 0, 0, 0)
 if os.getppid() != int(sys.argv[1]):
     sys.exit(1)
-os.execvp(sys.argv[2], sys.argv[2:])
+child = os.fork()
+if child == 0:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    os.execvp(sys.argv[2], sys.argv[2:])
+code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+sys.exit(code if code >= 0 else 128 - code)
 """
 
 
@@ -53,10 +63,8 @@ def clean_environment(environment: Mapping[str, str], threads: int) -> dict[str,
 
 def kill_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a process that leads its own group, with all its children, and reap it."""
-    try:
+    with contextlib.suppress(ProcessLookupError):  # all of them have ended
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # all of them have ended
     process.wait()
 
 
@@ -71,7 +79,9 @@ class LabelRunner:
         self._lock = threading.Lock()
         self._closed = False
         if settings.n_ranks > 1 and shutil.which(settings.mpirun[0]) is None:
-            raise InputError(f"n_ranks is {settings.n_ranks}, but {settings.mpirun[0]!r} is not on PATH; set n_ranks: 1")
+            raise InputError(
+                f"n_ranks is {settings.n_ranks}, but {settings.mpirun[0]!r} is not on PATH; set n_ranks: 1"
+            )
         if scratch is not None:
             scratch.mkdir(parents=True, exist_ok=True)
 
@@ -107,7 +117,7 @@ class LabelRunner:
 
     def _run(self, directory: Path) -> RawLabel | RawFailure:
         log = directory / "output.txt"
-        with open(log, "wb") as output:
+        with log.open("wb") as output:
             process = self._start(directory, output.fileno())
         try:
             process.wait(self.settings.timeout_s)
@@ -120,12 +130,12 @@ class LabelRunner:
         return read_result(directory, process.returncode, log)
 
     def _start(self, directory: Path, output: int) -> subprocess.Popen[bytes]:
-        launch = [sys.executable, "-S", "-E", "-c", _LAUNCH, str(os.getpid())]
+        supervisor = [sys.executable, "-S", "-E", "-c", _SUPERVISOR, str(os.getpid())]
         with self._lock:
             if self._closed:
                 raise RuntimeError("this runner is closed")
             process = subprocess.Popen(
-                [*launch, *self.command(directory)],
+                [*supervisor, *self.command(directory)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
@@ -140,7 +150,8 @@ def read_result(directory: Path, returncode: int, log: Path) -> RawLabel | RawFa
     """Return what a label process left behind."""
     path = directory / "out.json"
     if not path.exists():
-        end = f"signal {-returncode}" if returncode < 0 else f"exit status {returncode}"
+        signalled = -returncode if returncode < 0 else returncode - 128
+        end = f"signal {signalled}" if signalled > 0 else f"exit status {returncode}"
         last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
         return RawFailure("crash", f"the label process ended with {end}: {last[:300]}")
     return to_raw(json.loads(path.read_text()))

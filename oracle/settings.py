@@ -12,20 +12,29 @@ class LabelSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    timeout_s: float = Field(1800.0, gt=0, description="wall time for one costly label, retries included (s)")
-    cheap_timeout_s: float = Field(60.0, gt=0, description="wall time for one structure in the batch worker (s)")
-    n_parallel: int = Field(1, ge=1, description="costly labels that run at the same time")
-    n_ranks: int = Field(1, ge=1, description="MPI ranks of one costly label; 1 runs without MPI")
-    threads: int = Field(1, ge=1, description="OpenMP and BLAS threads of a label process")
-    mpirun: tuple[str, ...] = Field(
-        ("mpirun", "--oversubscribe", "--bind-to", "none"), description="MPI launcher; '-n N' is appended"
+    timeout_s: float = Field(default=1800.0, gt=0, description="wall time for one costly label, retries included (s)")
+    cheap_timeout_s: float = Field(
+        default=60.0, gt=0, description="wall time for one structure in the batch worker (s)"
     )
-    cache: Path | None = Field(None, description="directory of labels shared between runs, looked up before paying")
+    n_parallel: int = Field(default=1, ge=1, description="costly labels that run at the same time")
+    n_ranks: int = Field(default=1, ge=1, description="MPI ranks of one costly label; 1 runs without MPI")
+    threads: int = Field(default=1, ge=1, description="OpenMP and BLAS threads of a label process")
+    mpirun: tuple[str, ...] = Field(
+        default=("mpirun", "--oversubscribe", "--bind-to", "none"), description="MPI launcher; '-n N' is appended"
+    )
+    failure_budget: int = Field(default=20, ge=1, description="failures in a row that stop the labelling of a file")
+    cache: Path | None = Field(
+        default=None, description="directory of labels shared between runs, looked up before paying"
+    )
 
-    max_atoms: int = Field(200, ge=1, description="gate before: larger structures are refused")
-    overlap_fraction: float = Field(0.5, ge=0, description="gate before: least distance / sum of covalent radii")
-    force_cap: float = Field(100.0, gt=0, description="gate after: largest force on an atom (eV/Å)")
-    net_force_per_atom: float = Field(0.1, gt=0, description="gate after: |sum of forces| / n_atoms, clusters only (eV/Å)")
+    max_atoms: int = Field(default=200, ge=1, description="gate before: larger structures are refused")
+    overlap_fraction: float = Field(
+        default=0.5, ge=0, description="gate before: least distance / sum of covalent radii"
+    )
+    force_cap: float = Field(default=100.0, gt=0, description="gate after: largest force on an atom (eV/Å)")
+    net_force_per_atom: float = Field(
+        default=0.1, gt=0, description="gate after: |sum of forces| / n_atoms, clusters only (eV/Å)"
+    )
     energy_per_atom_window: tuple[float, float] | None = Field(
-        None, description="gate after: allowed energy per atom (eV); by default the method's own window"
+        default=None, description="gate after: allowed energy per atom (eV); by default the method's own window"
     )

@@ -43,7 +43,9 @@ def unpack(data: dict[str, Any]) -> Atoms:
     return Atoms(data["numbers"], positions, cell=data["cell"], pbc=data["pbc"])
 
 
-def evaluate(structure: Atoms, method: Method, numerics: Numerics | None = None, txt: str | None = None) -> dict[str, Any]:
+def evaluate(
+    structure: Atoms, method: Method, numerics: Numerics | None = None, txt: str | None = None
+) -> dict[str, Any]:
     """Return energy, free_energy (eV) and forces ((n_atoms, 3) as lists, eV/Å, or None) of a structure."""
     boxed = method.boxed(structure)
     boxed.calc = method.calculator(boxed, numerics, txt)
@@ -76,7 +78,10 @@ def outcome(structure: Atoms, method: Method, txt: str | None = None) -> dict[st
         else:
             peak_gb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
             wall_s = time.perf_counter() - start
-            return {**label, "provenance": {"wall_time_s": round(wall_s, 4), "rung": rung, "peak_memory_gb": round(peak_gb, 3)}}
+            return {
+                **label,
+                "provenance": {"wall_time_s": round(wall_s, 4), "rung": rung, "peak_memory_gb": round(peak_gb, 3)},
+            }
     return failure
 
 
@@ -86,7 +91,10 @@ def run_label(directory: Path) -> None:
     method = Method.from_dict(job["method"])
     rank, size = _world(job["n_ranks"])
     if size != job["n_ranks"]:
-        result = {"reason": "crash", "detail": f"n_ranks is {job['n_ranks']} but GPAW runs on {size}: built without MPI?"}
+        result = {
+            "reason": "crash",
+            "detail": f"n_ranks is {job['n_ranks']} but GPAW runs on {size}: built without MPI?",
+        }
     else:
         result = outcome(unpack(job["structure"]), method, str(directory / "calculator.txt"))
     if rank == 0:
