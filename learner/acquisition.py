@@ -1,7 +1,7 @@
 """When to ask the oracle: pure functions of arrays.
 
-Growth chooses by differences of energy between competing sites, so the doubt that matters is the spread of each member's own
-difference, in which what all sites share cancels.
+Growth chooses by differences of energy between competing sites, so the doubt that matters is the spread of each
+member's own difference, in which what all sites share cancels.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def difference_std(
 def force_std_near(
     forces_std: Float[np.ndarray, " n"], positions: Float[np.ndarray, "n 3"], adatom: int, radius: float
 ) -> float:
-    """Largest spread of a force on the adatom or within `radius` (Å) of it, eV/Å. Free structures, or images unwrapped."""
+    """Largest spread of a force on or within `radius` (Å) of the adatom, eV/Å; images are not searched."""
     distance = np.linalg.norm(positions - positions[adatom], axis=1)
     return float(forces_std[distance <= radius].max())
 

@@ -37,7 +37,13 @@ def bessel(r: Float[Tensor, "n w"], u: Float[Tensor, "n w"], n_radial: int, cuto
 def second_harmonics(unit: Float[Tensor, "n 3 w"]) -> Float[Tensor, "n 5 w"]:
     """Real spherical harmonics of l = 2 with Σ_m Y_2m² = 1."""
     x, y, z = unit.unbind(1)
-    rows = [ROOT_3 * x * y, ROOT_3 * y * z, ROOT_3 * z * x, z * z - 0.5 * (x * x + y * y), 0.5 * ROOT_3 * (x * x - y * y)]
+    rows = [
+        ROOT_3 * x * y,
+        ROOT_3 * y * z,
+        ROOT_3 * z * x,
+        z * z - 0.5 * (x * x + y * y),
+        0.5 * ROOT_3 * (x * x - y * y),
+    ]
     return torch.stack(rows, dim=1)
 
 
@@ -59,7 +65,7 @@ class Bonds:
         unit: (n_atoms, 3, n_neighbours) r̂.
         rows: (n_atoms, n_rows, n_neighbours) B.
         scalar_slope: (n_atoms, n_scalar, n_neighbours) derivative of the scalar rows by r.
-        radial, radial_slope: two (l = 1, 2) of (n_atoms, n_radial_directional, n_neighbours), φ_k and φ'_k as scaled for l.
+        radial, radial_slope: for l = 1 and 2 (n_atoms, n_radial_directional, n_neighbours), φ_k and φ'_k.
         angular: two of (n_atoms, 2l + 1, n_neighbours), Y_l.
     """
 
@@ -80,18 +86,16 @@ class Bonds:
 
         ∂(Y_lm φ)/∂r_vw = r̂ (φ' − l φ/r) Y_lm + (φ/r) ∇(polynomial of Y_lm)(r̂)
         """
-        n_scalar = self.scalar_slope.shape[1]
-        along = (g_rows[:, :, :n_scalar] * self.scalar_slope).sum(2)
-        along = along + g_coordination.unsqueeze(2) * self.u_slope + g_r
+        sizes = [y.shape[1] * phi.shape[1] for y, phi in zip(self.angular, self.radial, strict=True)]
+        g_scalar, *g_moments = g_rows.split([self.scalar_slope.shape[1], *sizes], dim=2)
+        along = (g_scalar * self.scalar_slope).sum(2) + g_coordination.unsqueeze(2) * self.u_slope + g_r
         across: Tensor | None = None
-        start = n_scalar
-        for order, (phi, slope, y) in enumerate(zip(self.radial, self.radial_slope, self.angular, strict=True), 1):
-            stop = start + y.shape[1] * phi.shape[1]
-            g = g_rows[:, :, start:stop].unflatten(2, (y.shape[1], phi.shape[1]))
-            start = stop
+        parts = zip(g_moments, self.radial, self.radial_slope, self.angular, strict=True)
+        for order, (g, phi, slope, y) in enumerate(parts, start=1):
+            g = g.unflatten(2, (y.shape[1], phi.shape[1]))
             p = (g * phi.unsqueeze(1)).sum(3) / self.r.unsqueeze(1)
             along = along + (((g * slope.unsqueeze(1)).sum(3) - order * p) * y).sum(2)
-            across = p if order == 1 else across + _second_gradient(p, self.unit)
+            across = p if across is None else across + _second_gradient(p, self.unit)
         pulled = along.unsqueeze(2) * self.unit
         return pulled if across is None else pulled + across
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from ase import Atoms
@@ -16,14 +16,22 @@ from .committee import Committee
 class KosselCalculator(Calculator):
     """Energies, forces and stress of a trained committee, with their spread.
 
-    Results: energy = free_energy (eV, the one that forces belong to), forces (eV/Å), energies (eV, by atom), stress (eV/Å³,
-    Voigt order, for structures periodic along three directions), energy_std (eV), forces_std ((n_atoms,) eV/Å).
+    Results: energy = free_energy (eV, the one that forces belong to), forces (eV/Å), energies (eV, by atom), stress
+    (eV/Å³, Voigt order, for structures periodic along three directions), energy_std (eV), forces_std ((n_atoms,) eV/Å).
 
     Args:
         model: a model directory, or a committee.
     """
 
-    implemented_properties = ["energy", "free_energy", "forces", "energies", "stress", "energy_std", "forces_std"]
+    implemented_properties: ClassVar[list[str]] = [
+        "energy",
+        "free_energy",
+        "forces",
+        "energies",
+        "stress",
+        "energy_std",
+        "forces_std",
+    ]
 
     def __init__(self, model: str | os.PathLike[str] | Committee, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -21,8 +21,8 @@ def calibrate(
 ) -> float:
     """The factor that turns a committee's std into the std of its true error.
 
-    The weighted mean of |residual| / max(std, floor), each ratio cut at five times their median so that one outlier does
-    not rule, times √(π/2) (normal errors), shrunk to the prior by `prior_strength` made-up pairs:
+    The weighted mean of |residual| / max(std, floor), each ratio cut at five times their median so that one outlier
+    does not rule, times √(π/2) (normal errors), shrunk to the prior by `prior_strength` made-up pairs:
 
         factor = (Σ w q √(π/2) + n0 · prior) / (Σ w + n0),   q = min(|residual|/std, 5 median)
 

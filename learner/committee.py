@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -61,7 +60,7 @@ class Header(BaseModel):
 
 @dataclass(frozen=True)
 class _Chunk:
-    """Structures first..stop: atom energies (m, n), forces (m, n, 3), virials (m, s, 3, 3), energies (m, s), without E0."""
+    """Structures first..stop, without E0: (m, n), (m, n, 3), (m, s, 3, 3), (m, s)."""
 
     first: int
     stop: int
@@ -164,7 +163,8 @@ class Committee:
             yield self._chunk(structures, first, len(structures))
 
     def _chunk(self, structures: Sequence[Atoms], first: int, stop: int) -> _Chunk:
-        graph = build_graph(structures[first:stop], self.header.species, self.network.settings.cutoff, self.network.dtype)
+        part = structures[first:stop]
+        graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype)
         atom_energies, forces, virials = self.network.energies_and_forces(graph)
         atom_energies = atom_energies.detach().double()
         energies = sum_atoms(atom_energies, graph)

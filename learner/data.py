@@ -91,8 +91,8 @@ def composition(structures: Sequence[Atoms], species: Sequence[int]) -> Float[np
 def reference_energies(structures: Sequence[Atoms], species: Sequence[int]) -> tuple[dict[int, float], str]:
     """E0 of each species, eV, and where it comes from.
 
-    From single-atom structures without boundary conditions where every species has one ("isolated_atom"), else the least
-    squares of the energies by composition ("least_squares").
+    From single-atom structures without boundary conditions where every species has one ("isolated_atom"), else the
+    least squares of the energies by composition ("least_squares").
 
     Raises:
         InputError: a structure without energy.

@@ -75,14 +75,14 @@ def loss_of(
         network: stacked members.
         batch: targets.
         weights: (n_members, n_structures), the bootstrap weights.
-        settings: w_E, w_F, δ (for the energy δ/10 per atom).
+        settings: w_E, w_F, δ (for the energy δ/3 per atom).
     """
     atom_energies, forces, _ = network.energies_and_forces(batch.graph, create_graph=True)
     energy_error = (sum_atoms(atom_energies, batch.graph) - batch.energies) / batch.n_atoms
     force_error = (forces - batch.forces) * batch.has_forces[batch.graph.structure].unsqueeze(-1)
     by_atom = _huber(force_error, settings.huber).sum(-1)
     by_structure = sum_atoms(by_atom, batch.graph) / batch.n_atoms
-    loss = settings.energy_weight * _huber(energy_error, settings.huber / 10) + settings.force_weight * by_structure
+    loss = settings.energy_weight * _huber(energy_error, settings.huber / 3) + settings.force_weight * by_structure
     force_mae = force_error.detach().abs().mean((1, 2)) / batch.has_forces.mean().clamp(min=1e-12)
     return (weights * loss).mean(1), energy_error.detach().abs().mean(1), force_mae
 
@@ -114,7 +114,8 @@ class Fit:
         self.examples = [e for group in groups for e in group]
         rng = np.random.default_rng(seed)
         m = network.settings.n_members
-        self.weights = torch.from_numpy(bootstrap_weights(rng, m, len(self.examples), settings.bootstrap)).to(network.dtype)
+        weights = bootstrap_weights(rng, m, len(self.examples), settings.bootstrap)
+        self.weights = torch.from_numpy(weights).to(network.dtype)
         sizes = [[len(e.forces) for e in group] for group in groups]
         self.sampler = Sampler(sizes, list(share), settings.batch_atoms, rng)
         self.parameters = dict(network.named_parameters())
@@ -162,7 +163,7 @@ class Fit:
 
     @torch.no_grad()
     def _clip(self) -> None:
-        """Each member's gradient to a norm of at most `clip`; a member whose gradient is not finite stays where it is."""
+        """Each member's gradient to a norm of at most `clip`; one that is not finite to zero."""
         gradients = [p.grad for p in self.parameters.values() if p.grad is not None]
         norm = torch.sqrt(sum((g.flatten(1) ** 2).sum(1) for g in gradients))  # type: ignore[arg-type]
         finite = torch.isfinite(norm)
@@ -214,7 +215,7 @@ class Fit:
 
 
 def bootstrap_weights(rng: np.random.Generator, n_members: int, n: int, spread: float) -> Float[np.ndarray, "m n"]:
-    """Each member's own weights of the structures: gamma distributed, mean 1, relative std `spread`; 1 for one member."""
+    """Each member's own weights of the structures: gamma distributed, mean 1, std `spread`; 1 for one member."""
     if spread == 0 or n_members == 1:
         return np.ones((n_members, n))
     shape = 1 / spread**2

@@ -16,6 +16,7 @@ from .errors import InputError
 
 FAR = 1e3  # Å, the length of the vector in an empty slot: beyond every cutoff
 
+
 @dataclass(frozen=True)
 class Graph:
     """A batch of structures. An atom has `n_neighbours` slots; those beyond its true neighbours are empty.

@@ -1,6 +1,6 @@
 """Layers whose every parameter carries a leading member axis, and gathers and sums of rows.
 
-A committee of M networks works on (M, n_atoms, features) with batched matrix products, so it trains and predicts in one pass.
+A committee of M networks works on (M, n_atoms, features) with batched matrix products: one pass to train or predict.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
+from torch_geometric.utils import scatter
 
 
 class MemberLinear(nn.Module):
@@ -52,6 +53,6 @@ def gather_rows(x: Float[Tensor, "n f"], index: Int[Tensor, "a w"]) -> Float[Ten
     return torch.gather(x, 0, flat).reshape(*index.shape, x.shape[1])
 
 
-def sum_by(x: Float[Tensor, "n *f"], index: Int[Tensor, " n"], n: int) -> Float[Tensor, "k *f"]:
+def sum_by(x: Float[Tensor, "n f"], index: Int[Tensor, " n"], n: int) -> Float[Tensor, "k f"]:
     """Sum of the rows of x that share an index, into n rows."""
-    return x.new_zeros(n, *x.shape[1:]).index_add_(0, index, x)
+    return scatter(x, index, dim=0, dim_size=n, reduce="sum")

@@ -23,9 +23,9 @@ def evaluate(model: Callable[[Sequence[Atoms]], Prediction], structures: Sequenc
 
     Returns:
         n_structures, energy_mae_mev_per_atom, energy_rmse_mev_per_atom, force_mae_mev_per_A, force_rmse_mev_per_A (over
-        components; left out where no label has forces), coverage_90 (share of labels inside the interval of 90 % that the
-        members' spread gives), and dsc (Å or scale units, mean distance between the scales of least energy) where structures
-        carry `scale` and a `series` or `parent_uid` in their info.
+        components; left out where no label has forces), coverage_90 (share of labels inside the interval of 90 % that
+        the members' spread gives), and dsc (mean distance between the scales of least energy, in units of the scale)
+        where structures carry `scale` and a `series` or `parent_uid` in their info.
 
     Raises:
         InputError: a structure without energy.
@@ -69,7 +69,7 @@ def _series(structures: Sequence[Atoms]) -> list[tuple[np.ndarray, np.ndarray]]:
 def stable_scale_distance(
     scale: Float[np.ndarray, " k"], predicted: Float[np.ndarray, " k"], true: Float[np.ndarray, " k"]
 ) -> float:
-    """|s*_predicted − s*_true|, s* the scale of least energy, by a parabola through the lowest point and its neighbours."""
+    """|s*_predicted − s*_true|, s* the scale of least energy, by a parabola through the lowest three points."""
     return abs(_lowest(scale, predicted) - _lowest(scale, true))
 
 

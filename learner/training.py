@@ -153,15 +153,14 @@ def update(
         progress: called with the log entry after every step.
 
     Raises:
-        InputError: nothing new, an element that the committee does not know, a structure without energy, another method.
+        InputError: nothing new, an element that the committee does not know, no energy, another method.
     """
     common_method([*new, *replay, *validation], committee.method_hash)
     if not any(len(a) > 1 for a in new):
         raise InputError("nothing new to learn from")
     net = committee.copy().network
-    groups = [
-        make_examples([a for a in part if len(a) > 1], committee.e0, net.settings.cutoff, net.dtype) for part in (new, replay)
-    ]
+    parts = [[a for a in part if len(a) > 1] for part in (new, replay)]
+    groups = [make_examples(part, committee.e0, net.cutoff, net.dtype) for part in parts]
     share = [settings.new_share, 1 - settings.new_share] if groups[1] else [1.0, 0.0]
     fit = Fit(net, groups, share, settings, seed)
     while fit.progress < 1:
@@ -209,11 +208,11 @@ def not_worse(
 
 @torch.no_grad()
 def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
-    """Set what is measured, not learnt: scales of the bond basis, the cohesion a[Z], the scale of ε.
+    """Set what is measured, not learnt: scales of the bond basis, the cohesion a[Z], c[Z], the scale of ε.
 
-    Rows of the neighbour sum are scaled to a root mean square of 1 over all atoms; a[Z] is the least-squares fit of the
-    energies by √(1 + Σ b) − 1; the scale of ε is the root mean square of the forces (eV, per Å), or of the energy per atom
-    that is left where there are no forces.
+    Rows of the neighbour sum are scaled to a root mean square of 1 over all atoms; a[Z] and c[Z] are the least-squares
+    fit of the energies by the two trends; the scale of ε is the root mean square of the forces (eV, per Å), or of the
+    energy per atom that is left where there are no forces.
     """
     graph = join_graphs([e.graph for e in examples])
     basis = network.basis
@@ -227,15 +226,14 @@ def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
             square = moments.unflatten(1, (size, -1)).square().sum(1).mean(0)
             basis.moment_scale[row].copy_(1 / square.sqrt().clamp(min=1e-3))
     batch = join_examples(examples)
-    network.offset.fill_(1.0)
-    base = network.cohesion(graph)
-    counts = torch.zeros(len(examples), len(network.species), dtype=network.dtype)
-    counts.index_put_((graph.structure, graph.species), base, accumulate=True)
-    ridge = 1e-6 * torch.eye(counts.shape[1], dtype=torch.float64)
-    a, n = counts.double() / batch.n_atoms.double()[:, None], batch.n_atoms.double()
-    target = batch.energies.double() / n
+    design = torch.zeros(len(examples), *network.offset.shape, dtype=torch.float64)
+    for term, trend in enumerate(network.trends(graph).double()):
+        design[:, term].index_put_((graph.structure, graph.species), trend, accumulate=True)
+    n = batch.n_atoms.double()
+    a, target = design.flatten(1) / n[:, None], batch.energies.double() / n
+    ridge = 1e-4 * torch.eye(a.shape[1], dtype=torch.float64)
     solution = torch.linalg.solve(a.T @ a + ridge, a.T @ target)
-    network.offset.copy_(solution)
+    network.offset.copy_(solution.reshape(network.offset.shape))
     left = target - a @ solution
     pushed = batch.forces[batch.has_forces[graph.structure] > 0]
     scale = float(pushed.square().mean().sqrt()) if len(pushed) else float(left.square().mean().sqrt())

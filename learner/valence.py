@@ -2,15 +2,16 @@
 
 Five bond types partition unity at every distance:
 
-    b(r) = u(r) s² / (s² + s_b²),  s = exp((r0 − r)/0.37 Å)      bond valence, Brown & Altermatt, Acta Cryst. B41, 244 (1985)
+    b(r) = u(r) s² / (s² + s_b²),  s = exp((r0 − r)/0.37 Å)      bond valence, Brown & Altermatt, Acta Cryst. B41, 244
     ι = 1 − exp(−Δχ²/4)                                           ionic character, Pauling
     μ = m_v m_w                                                   metallic fraction of the two elements
     d(r) = s⁴ / (s⁴ + s_d⁴)                                       share of multiple bonds
 
     non-bonded 1 − b · ionic b ι · metallic b (1−ι) μ · single b (1−ι)(1−μ)(1−d) · multiple b (1−ι)(1−μ) d
 
-with r0 the sum of covalent radii, u the envelope that ends with zero value, slope and curvature at the cutoff, s_b = 0.05
-(a bond that weak counts half) and s_d = 1.4. m is 1 for metals, 0.3 for metalloids, 0 for non-metals: so stated, not learnt.
+with r0 the sum of covalent radii, u the envelope that ends with zero value, slope and curvature at the cutoff,
+s_b = 0.05 (a bond that weak counts half) and s_d = 1.4. m is 1 for metals, 0.3 for metalloids, 0 for non-metals:
+so stated, not learnt.
 """
 
 from __future__ import annotations
@@ -38,8 +39,8 @@ ELECTRONEGATIVITY = np.array(
     + [1.50, 1.38, 1.36, 1.28, 1.13, 1.28]
     + [1.30] * 22
 )
-_METALLOIDS = frozenset(atomic_numbers[s] for s in "B Si Ge As Sb Te Po At".split())
-_NON_METALS = frozenset(atomic_numbers[s] for s in "H He C N O F Ne P S Cl Ar Se Br Kr I Xe Rn".split())
+_METALLOIDS = frozenset(atomic_numbers[s] for s in ("B", "Si", "Ge", "As", "Sb", "Te", "Po", "At"))
+_NON_METALS = frozenset((1, 2, 6, 7, 8, 9, 10, 15, 16, 17, 18, 34, 35, 36, 53, 54, 86))
 
 
 def metallic_fraction(z: int) -> float:
@@ -88,7 +89,7 @@ def envelope(r: Float[Tensor, "*e"], cutoff: float) -> Float[Tensor, "*e"]:
 
 
 def bonded(r: Float[Tensor, "*e"], r0: Float[Tensor, "*e"], u: Float[Tensor, "*e"]) -> Float[Tensor, "*e"]:
-    """b(r), how bonded a pair is, in [0, 1]: u s²/(s² + s_b²), written as a logistic function so that it never overflows."""
+    """b(r), how bonded a pair is, in [0, 1]: u s²/(s² + s_b²), as a logistic function so that it never overflows."""
     return u * torch.sigmoid((r0 - r) * (2 / VALENCE_LENGTH) - 2 * float(np.log(HALF_BONDED)))
 
 
@@ -100,7 +101,7 @@ def channel_weights(
     metallic: Float[Tensor, "*e"],
     channels: Sequence[str],
 ) -> list[Float[Tensor, "*e"]]:
-    """s_BT of each pair, one tensor for each channel asked for, in that order; over all possible channels they sum to 1.
+    """s_BT of each pair, one tensor for each channel asked for, in that order; over all channels they sum to 1.
 
     Args:
         b: how bonded, from `bonded`.

@@ -1,6 +1,6 @@
 """VIMPNN: the valence-informed message passing network, as a committee in one batched pass.
 
-Symbols: v an atom, w its neighbour, h_v its hidden state (M members, F features), e_vw the bond, BT a bond type (channel).
+Symbols: v an atom, w its neighbour, h_v its hidden state, e_vw the bond, BT a bond type (channel).
 
     h⁰_v    = embed(Z_v)
     m|BT_v  = Σ_w s_BT(v,w) M_BT(e_vw) h_w,   M_BT(e) h = Σ_k φ_k(r) W_BT,k (U h)             (filter × neighbour)
@@ -8,10 +8,11 @@ Symbols: v an atom, w its neighbour, h_v its hidden state (M members, F features
     p_v     = Σ_w φ_k(r) W_1k (U h_w) r̂,  q_v the same with Y_2(r̂);   m_v ← [m_v, |p_v|, |q_v|]        (if directional)
     h'_v    = GRU(m_v, h_v)
     ε_v     = n_v R(h⁰_v, …, h^T_v),   n_v = 1 − exp(−Σ_w u(r))        (0 for an isolated atom, 1 in a solid)
-    E       = Σ_v E0[Z_v] + Σ_v (ε_v + a[Z_v] (√(1 + Σ_w b(r)) − 1)) + Σ_{v<w} ZBL(r)
+    E       = Σ_v E0[Z_v] + Σ_v (ε_v + a[Z_v] (√(1 + Σ_w b(r)) − 1) + c[Z_v] n_v) + Σ_{v<w} ZBL(r)
 
 The sums over w are taken before the matrices W (they are linear), so an edge costs one row of a small matrix product.
-E0 is added by the committee, in double precision. An atom's energy depends on atoms within T·cutoff, a force on twice that.
+E0 is added by the committee, in double precision. An atom's energy depends on atoms within T·cutoff, a force on twice
+as far.
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ class Message(nn.Module):
         """Width of the message that the GRU gets."""
         return self.settings.n_features + (2 * self.settings.n_directions if self.settings.directional else 0)
 
-    def forward(self, h: Float[Tensor, "m n f"], rows: Float[Tensor, "mn r w"], index: Tensor) -> Float[Tensor, "m n o"]:
+    def forward(
+        self, h: Float[Tensor, "m n f"], rows: Float[Tensor, "mn r w"], index: Tensor
+    ) -> Float[Tensor, "m n o"]:
         """Message of every atom.
 
         Args:
@@ -99,7 +102,7 @@ class VIMPNN(nn.Module):
         self.updates = nn.ModuleList(MemberGRU(m, s.n_out, f) for s in messages)
         self.hidden = MemberLinear(m, f * (settings.n_steps + 1), settings.n_readout)
         self.out = MemberLinear(m, settings.n_readout, 1)
-        self.register_buffer("offset", torch.zeros(len(self.species)))
+        self.register_buffer("offset", torch.zeros(2, len(self.species)))
         self.register_buffer("energy_scale", torch.ones(()))
         self.to(torch.float64 if settings.dtype == "float64" else torch.float32)
 
@@ -140,10 +143,15 @@ class VIMPNN(nn.Module):
         return self.energy_scale * (1 - torch.exp(-coordination)) * epsilon
 
     def cohesion(self, graph: Graph, r: Float[Tensor, "n w"] | None = None) -> Float[Tensor, " n"]:
-        """a[Z_v] (√(1 + Σ_w b(r)) − 1) of each atom, eV: the trend of metals and most else, fitted before training."""
+        """a[Z_v] (√(1 + Σ_w b) − 1) + c[Z_v] n_v of each atom, eV: the trend, fitted before training."""
+        return (self.offset[:, graph.species] * self.trends(graph, r)).sum(0)
+
+    def trends(self, graph: Graph, r: Float[Tensor, "n w"] | None = None) -> Float[Tensor, "2 n"]:
+        """√(1 + Σ_w b) − 1 and n_v = 1 − exp(−Σ_w u) of each atom, at distances r (Å) if not those of the graph."""
         r = torch.linalg.vector_norm(graph.vectors, dim=-1) if r is None else r
-        b = bonded(r, self.basis.r0[graph.species[:, None], graph.species[graph.neighbours]], envelope(r, self.cutoff))
-        return self.offset[graph.species] * (torch.sqrt(1 + b.sum(-1)) - 1)
+        u = envelope(r, self.cutoff)
+        b = bonded(r, self.basis.r0[graph.species[:, None], graph.species[graph.neighbours]], u)
+        return torch.stack([torch.sqrt(1 + b.sum(-1)) - 1, 1 - torch.exp(-u.sum(-1))])
 
     def fixed_energies(self, bonds: Bonds, graph: Graph) -> tuple[Float[Tensor, " n"], Float[Tensor, "n w"]]:
         """What is the same for every member: cohesion and ZBL of each atom, eV, and its derivative by r, eV/Å."""
@@ -158,8 +166,8 @@ class VIMPNN(nn.Module):
     ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
         """Atom energies (eV), forces (eV/Å) and virials Σ r ⊗ ∂E/∂r (eV) of every member, without E0.
 
-        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. Each member has its own copy of the bond basis, so that one backward pass gives
-        every member's own gradient; the basis itself, and how it changes with r, is worked out once for all of them.
+        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. Each member has its own copy of the bond basis, so that one backward pass
+        gives every member's own gradient; the basis itself, and its slope, is worked out once for all of them.
 
         Args:
             graph: the batch.
