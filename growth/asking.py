@@ -1,0 +1,155 @@
+"""What growth does with doubt: when to ask the oracle, about which sites, and what its answer changes. Pure functions.
+
+Growth chooses by differences of total energy between competing sites, so doubt is the committee's spread of those
+differences (each member's own) and of the forces near the adatom, scaled to an expected error by calibration.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+
+from growth.sites import Site
+from learner.acquisition import difference_std, force_std_near
+
+
+class AskSettings(BaseModel):
+    """When the surrogate counts as unsure.
+
+    Attributes:
+        delta_e_tolerance: expected error of the energy difference between competing sites above which to ask, eV.
+        force_tolerance: expected error of the forces near the adatom above which to ask, eV/Å.
+        audit_probability: chance that a sure step is labelled all the same.
+        sites_per_query: sites of one step that are labelled: the drawn one and its most doubtful rivals.
+        max_attempts: proposals for one step that labels may contradict before the best labelled site is taken.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    delta_e_tolerance: float = Field(0.05, gt=0)
+    force_tolerance: float = Field(0.15, gt=0)
+    audit_probability: float = Field(0.05, ge=0, le=1)
+    sites_per_query: int = Field(2, ge=1)
+    max_attempts: int = Field(2, ge=0)
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """How unsure the committee is of one choice.
+
+    Attributes:
+        delta_e_errors: (n_sites,) expected error of E_i − E_chosen, eV; 0 for the chosen site itself.
+        rivals: indices of the sites that could still be the better choice, the most doubtful first.
+        force_error: expected error of the worst force near the adatom of the chosen site, eV/Å.
+    """
+
+    delta_e_errors: Float[np.ndarray, " n_sites"]
+    rivals: tuple[int, ...]
+    force_error: float
+
+    @property
+    def delta_e_error(self) -> float:
+        """Expected error of ΔE to the most doubtful rival, eV."""
+        return float(self.delta_e_errors[self.rivals[0]]) if self.rivals else 0.0
+
+    def reason(self, settings: AskSettings) -> str | None:
+        """Why the oracle should be asked; None where the surrogate is sure enough."""
+        if self.delta_e_error > settings.delta_e_tolerance:
+            return f"delta_e {self.delta_e_error:.3f} eV"
+        if self.force_error > settings.force_tolerance:
+            return f"forces {self.force_error:.3f} eV/Å"
+        return None
+
+
+def doubt_about(
+    member_energies: Float[np.ndarray, "n_members n_sites"],
+    chosen: int,
+    force_std: float,
+    kT: float,
+    delta_e_factor: float = 1.0,
+    force_factor: float = 1.0,
+) -> Doubt:
+    """Doubt about choosing site `chosen`.
+
+    A site is a rival while its energy lies within 3 kT plus twice the expected error of the chosen one's.
+
+    Args:
+        member_energies: each member's total energy of each site, eV.
+        chosen: index of the drawn site.
+        force_std: largest std of the forces near the adatom of the chosen site, eV/Å.
+        kT: thermal energy, eV.
+        delta_e_factor, force_factor: expected error for each unit of std, from calibration.
+
+    >>> Doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 0.02, kT=0.03)
+    >>> Doubt.rivals, round(Doubt.delta_e_error, 2)
+    ((1,), 0.1)
+    """
+    others = [i for i in range(member_energies.shape[1]) if i != chosen]
+    errors = np.zeros(member_energies.shape[1])
+    errors[others] = delta_e_factor * difference_std(member_energies, np.array([chosen, *others]))
+    gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
+    near = [i for i in range(len(gaps)) if i != chosen and gaps[i] <= 3 * kT + 2 * errors[i]]
+    rivals = tuple(sorted(near, key=lambda i: -errors[i]))
+    return Doubt(errors, rivals, float(force_factor * force_std))
+
+
+def force_std_near_adatom(site: Site, radius: float = 4.0) -> float:
+    """Largest std of the forces on the adatom and the atoms within `radius` (Å) of it, eV/Å."""
+    return force_std_near(site.forces_std, site.structure.positions, len(site.structure) - 1, radius)
+
+
+def to_label(chosen: int, doubt: Doubt, n_sites: int, sites_per_query: int) -> list[int]:
+    """The sites worth a label: the chosen one, its most doubtful rivals, then the next in energy.
+
+    >>> to_label(0, Doubt(np.zeros(4), (2,), 0.0), 4, 3)
+    [0, 2, 1]
+    """
+    order = [chosen, *doubt.rivals, *range(n_sites)]
+    return list(dict.fromkeys(order))[:sites_per_query]
+
+
+def corrected_energies(
+    energies: Float[np.ndarray, " n_sites"], labels: Mapping[int, float]
+) -> Float[np.ndarray, " n_sites"]:
+    """Site energies with the oracle's where it was asked; the others moved by the mean correction, eV.
+
+    >>> corrected_energies(np.array([1.0, 2.0, 3.0]), {0: 1.1, 1: 2.3}).tolist()
+    [1.1, 2.3, 3.2]
+    """
+    shift = np.mean([labels[i] - energies[i] for i in labels]) if labels else 0.0
+    return np.array([labels.get(i, energy + shift) for i, energy in enumerate(energies)])
+
+
+def contradiction(
+    energies: Float[np.ndarray, " n_sites"],
+    labels: Mapping[int, float],
+    force_rms: float,
+    settings: AskSettings,
+) -> str | None:
+    """How the oracle contradicts the surrogate beyond tolerance; None where it does not.
+
+    Args:
+        energies: the surrogate's site energies, eV.
+        labels: the oracle's energies by site, eV.
+        force_rms: largest root-mean-square force error of a labelled site, eV/Å.
+        settings: the tolerances.
+    """
+    errors = [labels[i] - energies[i] for i in labels]
+    spread = max(errors) - min(errors) if errors else 0.0
+    if spread > 2 * settings.delta_e_tolerance:
+        return f"delta_e off by {spread:.3f} eV"
+    if force_rms > settings.force_tolerance:
+        return f"forces off by {force_rms:.3f} eV/Å"
+    return None
+
+
+def draw(energies: Float[np.ndarray, " n_sites"], kT: float, uniform: float) -> int:
+    """The site that a uniform random number picks with Boltzmann's probabilities exp(−E/kT).
+
+    >>> draw(np.array([0.0, 5.0]), 0.03, 0.999)
+    0
+    """
+    weights = np.exp(-(energies - energies.min()) / kT)
+    return int(np.searchsorted(np.cumsum(weights) / weights.sum(), uniform))

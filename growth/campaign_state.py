@@ -1,0 +1,200 @@
+"""What a campaign keeps while it runs: walkers, labels asked and received, model versions."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from typing import Any, Literal
+
+import numpy as np
+from ase import Atoms
+
+from growth.asking import Doubt
+from growth.config import Config
+from growth.errors import CampaignError
+from growth.pool import Pool
+from growth.run_directory import RunDirectory
+from growth.simulator import Proposal, State
+from learner.calibration import calibrate
+from oracle import Dataset, FailedLabel, Method
+
+CALIBRATION_PRIOR = (2.0, 2.0)
+"""Expected error of ΔE and of forces for each unit of std, before anything has been measured."""
+Status = Literal["ready", "proposing", "labelling", "learning", "done"]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected error for each unit of the committee's std, of energy differences and of forces."""
+
+    delta_e_factor: float
+    force_factor: float
+
+
+@dataclass
+class Walker:
+    """One growing crystal and what it waits for."""
+
+    index: int
+    state: State
+    status: Status = "ready"
+    attempt: int = 0
+    proposal: Proposal | None = None
+    doubt: Doubt | None = None
+    model_version: int = 0
+    seconds: float = 0.0
+    reason: str = ""
+    labels: dict[int, Atoms | FailedLabel] = field(default_factory=dict)
+    pending: int = 0
+    needs: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True)
+class Request:
+    """A structure on its way to the oracle, and what the surrogate said of it before it saw the label.
+
+    Attributes:
+        walker: the walker that waits for the label; None where nobody does.
+        site: index of the site in the walker's proposal.
+        group: sites of one proposal share it; energy differences are compared inside a group.
+        energy, forces: predicted, eV and (n_atoms, 3) eV/Å.
+        delta_e_std: spread of the energy difference to the drawn site, eV.
+        force_std: largest force std of the structure, eV/Å.
+    """
+
+    structure: Atoms
+    walker: int | None
+    site: int = 0
+    group: str = ""
+    energy: float = 0.0
+    forces: np.ndarray | None = None
+    delta_e_std: float = 0.0
+    force_std: float = 0.0
+
+
+class Labels:
+    """The labels of a run: the dataset, how wrong the surrogate was before each, and the calibration from it."""
+
+    def __init__(self, dataset: Dataset, run: RunDirectory, config: Config) -> None:
+        self.method = Method.from_dict(config.oracle.method)
+        self._dataset, self._run, self._config = dataset, run, config
+        self._keys = 0
+        self.n_failed = len(dataset.failures())
+        self._force_errors: list[tuple[float, float]] = []
+        self._energy_errors: dict[str, list[tuple[float, float]]] = {}
+        self.calibration = Calibration(*CALIBRATION_PRIOR)
+        for line in run.lines("metrics"):
+            if line["what"] == "error":
+                self._calibrate(line)
+
+    def __len__(self) -> int:
+        return len(self._dataset)
+
+    def next_key(self) -> int:
+        self._keys += 1
+        return self._keys
+
+    def uids(self) -> set[str]:
+        return set(self._dataset.uids)
+
+    def budget_left(self, asked: int) -> float:
+        """Labels that may still be asked for."""
+        limit = self._config.budget.labels
+        return float("inf") if limit is None else limit - len(self) - self.n_failed - asked
+
+    def split(self) -> tuple[list[Atoms], list[Atoms]]:
+        """Training and validation structures; a structure's side follows from its uid and never changes."""
+        structures = self._dataset.structures()
+        held = [self._is_validation(structure) for structure in structures]
+        return (
+            [s for s, out in zip(structures, held, strict=True) if not out],
+            [s for s, out in zip(structures, held, strict=True) if out],
+        )
+
+    def split_for_update(self, unseen: set[str]) -> tuple[list[Atoms], list[Atoms], list[Atoms]]:
+        """New training structures, those to replay, and the validation set."""
+        training, validation = self.split()
+        new = [s for s in training if s.info["uid"] in unseen]
+        return new, [s for s in training if s.info["uid"] not in unseen], validation
+
+    def store(self, requests: Sequence[Request], outcomes: Sequence[Atoms | FailedLabel], seconds: float) -> None:
+        """Keep labels and failures, and note how wrong the surrogate was.
+
+        Raises:
+            CampaignError: more labels failed than the failure budget allows.
+        """
+        labelled = [outcome for outcome in outcomes if isinstance(outcome, Atoms)]
+        failed = [outcome for outcome in outcomes if isinstance(outcome, FailedLabel)]
+        self._dataset.add(labelled)
+        if failed:
+            self._dataset.add_failures(failed)
+            self.n_failed += len(failed)
+            if self.n_failed > max(10, 0.3 * len(self)):
+                raise CampaignError(
+                    f"{self.n_failed} labels failed against {len(self)} that succeeded "
+                    f"(the last: {failed[-1].reason}, {failed[-1].detail}); see dataset/failed_labels.jsonl"
+                )
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if isinstance(outcome, Atoms) and request.forces is not None:
+                self._note_error(request, outcome, seconds / len(requests))
+
+    def _note_error(self, request: Request, label: Atoms, seconds: float) -> None:
+        error = request.energy - float(label.get_potential_energy(force_consistent=True))
+        force_errors = np.linalg.norm(request.forces - label.get_forces(), axis=1)
+        line: dict[str, Any] = {
+            "what": "error",
+            "group": request.group,
+            "reason": request.structure.info["reason"],
+            "n_atoms": len(label),
+            "site": request.site,
+            "energy_error": error,
+            "delta_e_std": request.delta_e_std,
+            "force_error_max": float(force_errors.max()),
+            "force_error_mean": float(np.mean(np.abs(request.forces - label.get_forces()))),
+            "force_std": request.force_std,
+            "model_version": request.structure.info["model_version"],
+            "seconds": seconds,
+        }
+        self._run.append("metrics", line)
+        self._calibrate(line)
+
+    def _calibrate(self, line: dict[str, Any]) -> None:
+        """Redo the calibration with one more label: forces by structure, ΔE by pairs of sites of one proposal."""
+        self._force_errors.append((line["force_error_max"], line["force_std"]))
+        self._energy_errors.setdefault(line["group"], []).append((line["energy_error"], line["delta_e_std"]))
+        pairs = [
+            (one[0] - two[0], max(one[1], two[1]))
+            for members in self._energy_errors.values()
+            for one, two in combinations(members, 2)
+        ]
+        energy = np.array(pairs, dtype=float).reshape(-1, 2)
+        force = np.array(self._force_errors, dtype=float)
+        self.calibration = Calibration(
+            calibrate(energy[:, 0], energy[:, 1], prior=CALIBRATION_PRIOR[0]),
+            calibrate(force[:, 0], force[:, 1], prior=CALIBRATION_PRIOR[1]),
+        )
+
+    def _is_validation(self, structure: Atoms) -> bool:
+        if len(structure) == 1:
+            return False
+        return int(structure.info["uid"][:8], 16) / 16**8 < self._config.learner.validation_fraction
+
+
+class Models:
+    """The model versions of a run and which labels they have seen."""
+
+    def __init__(self, run: RunDirectory, pool: Pool) -> None:
+        self._run, self._pool = run, pool
+        self.version = 0
+        self.shared: Any = None
+        self.trained: set[str] = set()
+        self.under_way: set[str] = set()
+        found = run.latest_model()
+        if found is not None:
+            self.version, files = found
+            self.shared = pool.share(files)
+
+    def adopt(self, files: dict[str, bytes]) -> None:
+        """Make `files` the next version: on disk first, then for the walkers."""
+        self._run.save_model(self.version + 1, files)
+        self.version += 1
+        self.shared = self._pool.share(files)

@@ -1,0 +1,229 @@
+"""The certificate: how wrong the surrogate was on what it accepted unasked, measured with labels it never saw.
+
+Crystals of accepted steps, and every competing site of some of them, go to the oracle after the growth. They are scored
+by what the model version that accepted them said at that moment, as `sites/` holds it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.optimize import LBFGS
+from jaxtyping import Float
+
+from growth.config import CertificateSettings
+from growth.pool import Pool, Task
+from growth.run_directory import RunDirectory
+from oracle import Dataset, FailedLabel, Method, uid
+
+Report = Callable[[dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class Step:
+    """An accepted step: its walker and number, and its sites with predicted energies, the accepted one first."""
+
+    walker: int
+    step: int
+    sites: list[Atoms]
+    with_rivals: bool
+
+    @property
+    def to_label(self) -> list[Atoms]:
+        return self.sites if self.with_rivals else self.sites[:1]
+
+
+def unseen_steps(
+    run: RunDirectory, dataset: Dataset, method_hash: str, settings: CertificateSettings, rng: np.random.Generator
+) -> list[Step]:
+    """Accepted steps whose crystal has no label in the dataset, `path_steps` of them drawn at random.
+
+    Args:
+        run: the run directory.
+        dataset: labels that trained or validated a model.
+        method_hash: of the oracle's method.
+        settings: how many steps, and of how many the rivals too.
+        rng: draws them.
+    """
+    learnt = set(dataset.uids)
+    accepted = [line for line in run.lines("events") if line["fate"] == "accepted" and line["accepted"]]
+    steps: list[Step] = []
+    for k in rng.permutation(len(accepted)):
+        line = accepted[k]
+        sites = run.read_sites(line["walker"], line["step"])
+        if any(uid(site, method_hash) in learnt for site in sites):
+            continue
+        steps.append(Step(line["walker"], line["step"], sites, len(steps) < settings.site_steps))
+    steps.sort(key=lambda step: not step.with_rivals)
+    return steps[: settings.path_steps]
+
+
+def label_unseen(
+    structures: Sequence[Atoms], held_out: Dataset, method_hash: str, pool: Pool, report: Report
+) -> dict[str, Atoms]:
+    """Labels of `structures` by uid; those that `held_out` has already are not asked again."""
+    by_uid = {uid(structure, method_hash): structure for structure in structures}
+    waiting = [key for key in by_uid if key not in held_out.uids]
+    for key in waiting:
+        structure = by_uid[key].copy()
+        structure.calc = None
+        structure.info = {"config_type": "certificate", "reason": "certificate"}
+        structure.arrays.pop("forces_std", None)
+        pool.submit(Task("oracle", "label", key, ([structure],)))
+    finished = 0
+    while finished < len(waiting):
+        for done in pool.wait(timeout=5.0):
+            finished += 1
+            outcomes = done.result or [FailedLabel(by_uid[done.task.key], "crash", str(done.error))]
+            held_out.add([outcome for outcome in outcomes if isinstance(outcome, Atoms)])
+            held_out.add_failures([outcome for outcome in outcomes if isinstance(outcome, FailedLabel)])
+            report({"what": "certificate", "done": finished, "of": len(waiting)})
+    return {key: label for key in by_uid if (label := held_out.find(key)) is not None}
+
+
+def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash: str) -> dict[str, Any]:
+    """Errors over accepted steps: energy, forces, ΔE among competing sites, and how often the best site came first.
+
+    Returns:
+        A mapping of figures; energies in meV/atom, forces in meV/Å, ΔE in meV. `path` holds the points behind them.
+    """
+    path, deltas, firsts, regrets = [], [], [], []
+    for step in steps:
+        found = [labels.get(uid(site, method_hash)) for site in step.to_label]
+        if found[0] is None:
+            continue
+        path.append(path_point(step, found[0]))
+        answered = [(site, label) for site, label in zip(step.to_label, found, strict=True) if label is not None]
+        if step.with_rivals and len(answered) > 1:
+            predicted = np.array([site.get_potential_energy() for site, _ in answered])
+            labelled = np.array([free_energy(label) for _, label in answered])
+            deltas.extend(delta_e_errors(predicted, labelled).tolist())
+            firsts.append(bool(predicted.argmin() == labelled.argmin()))
+            regrets.append(float(labelled[predicted.argmin()] - labelled.min()))
+    return {
+        "n_steps": len(path),
+        **mean_and_error("energy_mae_mev_per_atom", [abs(p["energy_error"]) / p["n_atoms"] * 1e3 for p in path]),
+        **mean_and_error("force_mae_mev_per_A", [p["force_mae"] * 1e3 for p in path]),
+        "energy_bias_mev_per_atom": _mean([p["energy_error"] / p["n_atoms"] * 1e3 for p in path]),
+        "n_site_steps": len(firsts),
+        "n_delta_e": len(deltas),
+        **mean_and_error("delta_e_mae_mev", [abs(d) * 1e3 for d in deltas]),
+        "best_site_first": int(sum(firsts)),
+        "regret_mean_mev": _mean([r * 1e3 for r in regrets]),
+        "path": path,
+    }
+
+
+def path_point(step: Step, label: Atoms) -> dict[str, Any]:
+    """One accepted crystal: predicted against labelled."""
+    accepted = step.sites[0]
+    predicted = float(accepted.get_potential_energy())
+    return {
+        "walker": step.walker,
+        "step": step.step,
+        "n_atoms": len(accepted),
+        "predicted": predicted,
+        "labelled": free_energy(label),
+        "energy_error": predicted - free_energy(label),
+        "energy_std": float(np.std(accepted.info["member_energies"])),
+        "force_mae": float(np.mean(np.abs(accepted.get_forces() - label.get_forces()))),
+        "force_std_mean": float(np.mean(accepted.arrays["forces_std"])),
+    }
+
+
+def delta_e_errors(
+    predicted: Float[np.ndarray, " n_sites"], labelled: Float[np.ndarray, " n_sites"]
+) -> Float[np.ndarray, " n_rivals"]:
+    """Errors of E_i − E_0, eV, where site 0 is the lowest as predicted.
+
+    >>> delta_e_errors(np.array([1.0, 1.5, 1.2]), np.array([2.0, 2.4, 2.3])).round(3).tolist()
+    [0.1, -0.1]
+    """
+    lowest = int(predicted.argmin())
+    errors = (predicted - predicted[lowest]) - (labelled - labelled[lowest])
+    return np.delete(errors, lowest)
+
+
+def relax_with_method(crystal: Atoms, method: Method, fmax: float = 0.01, steps: int = 500) -> dict[str, Any]:
+    """Is the crystal a minimum of the oracle too? Relax it there: energies in eV, how far atoms went in Å."""
+    relaxed = crystal.copy()
+    relaxed.calc = method.calculator(relaxed)
+    before = float(relaxed.get_potential_energy())
+    force = float(np.linalg.norm(relaxed.get_forces(), axis=1).max())
+    converged = bool(LBFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps))
+    moved = relaxed.positions - crystal.positions
+    return {
+        "n_atoms": len(crystal),
+        "energy": before,
+        "max_force": force,
+        "relaxed_energy": float(relaxed.get_potential_energy()),
+        "relaxation_rms_A": float(np.sqrt((moved**2).sum(axis=1).mean())),
+        "converged": converged,
+    }
+
+
+def certify(
+    run: RunDirectory,
+    dataset: Dataset,
+    crystals: Sequence[Atoms],
+    pool: Pool,
+    method: Method,
+    settings: CertificateSettings,
+    seed: int,
+    report: Report,
+) -> dict[str, Any]:
+    """Label what was accepted unasked, compare, write RUN/certificate.json and return it."""
+    steps = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([seed, 9]))
+    with Dataset.open(run.path / "certificate", method=method) as held_out:
+        wanted = [site for step in steps for site in step.to_label]
+        labels = label_unseen([*wanted, *crystals], held_out, method.hash, pool, report)
+        result = step_errors(steps, labels, method.hash)
+        finals = [final_point(crystal, labels.get(uid(crystal, method.hash))) for crystal in crystals]
+        result["final"] = finals
+        if settings.relax_final and method.cheap:
+            result["final_relaxed"] = [relax_with_method(crystal, method) for crystal in crystals]
+        result["audits"] = audit_errors(run.lines("metrics"))
+        result["n_labels"] = len(held_out)
+        result["n_failed"] = len(held_out.failures())
+    run.write_json("certificate.json", result)
+    return result
+
+
+def final_point(crystal: Atoms, label: Atoms | None) -> dict[str, Any]:
+    """The oracle's word on a grown crystal, in a label of its own."""
+    energy = None if label is None else free_energy(label)
+    force = None if label is None else float(np.linalg.norm(label.get_forces(), axis=1).max())
+    return {"n_atoms": len(crystal), "oracle_free_energy": energy, "oracle_max_force": force}
+
+
+def audit_errors(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Errors of sure steps that were labelled at random, before any model saw the label."""
+    audits = [line for line in metrics if line["what"] == "error" and line["reason"] == "audit"]
+    return {
+        "n": len(audits),
+        "energy_mae_mev_per_atom": _mean([abs(line["energy_error"]) / line["n_atoms"] * 1e3 for line in audits]),
+        "force_mae_mev_per_A": _mean([line["force_error_mean"] * 1e3 for line in audits]),
+    }
+
+
+def free_energy(labelled: Atoms) -> float:
+    """The energy that the forces of a label belong to, eV."""
+    return float(labelled.get_potential_energy(force_consistent=True))
+
+
+def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float | None]:
+    """Mean and standard error of the mean under NAME and NAME_se.
+
+    >>> mean_and_error("x", [1.0, 3.0])
+    {'x': 2.0, 'x_se': 1.0}
+    """
+    if not values:
+        return {name: None, f"{name}_se": None}
+    error = float(np.std(values, ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
+    return {name: float(np.mean(values)), f"{name}_se": error}
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

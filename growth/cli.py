@@ -1,0 +1,205 @@
+"""The `kossel` command. Commands load what they need when they run, so that `kossel --help` answers at once."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    help="Grow crystals atom by atom on an energy surface that is learned while they grow.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+dataset_app = typer.Typer(help="Look at, import, export and repair datasets.", no_args_is_help=True)
+app.add_typer(dataset_app, name="dataset")
+
+Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed")]
+MethodFile = Annotated[Path, typer.Option("--method", help="method file (YAML)")]
+DatasetDir = Annotated[Path, typer.Argument(help="dataset directory")]
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; bad input is one line on stderr and exit code 2, an interruption exit code 130."""
+    from growth.errors import CampaignError
+    from growth.errors import InputError as GrowthInputError
+    from learner.errors import InputError as LearnerInputError
+    from oracle.errors import InputError as OracleInputError
+
+    try:
+        app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="kossel", standalone_mode=True)
+    except (GrowthInputError, LearnerInputError, OracleInputError) as error:
+        _stop(f"error: {error}", 2)
+    except CampaignError as error:
+        _stop(f"stopped: {error}", 1)
+    except KeyboardInterrupt:
+        _stop("interrupted; the same command goes on from here", 130)
+
+
+def _stop(text: str, code: int) -> None:
+    sys.stdout.flush()
+    print(" ".join(text.split()), file=sys.stderr)
+    sys.exit(code)
+
+
+@app.command()
+def grow(
+    config: Annotated[Path | None, typer.Argument(help="campaign config (YAML); default: the demo")] = None,
+    run_dir: Annotated[Path | None, typer.Option("--run-dir", help="run directory; default runs/NAME")] = None,
+    overrides: Overrides = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what the run will cost, and stop")] = False,
+) -> None:
+    """Grow crystals with an oracle and a learner; the same command resumes a run."""
+    from growth.config import load_config
+    from growth.estimate import estimate_lines
+
+    settings = load_config(config or Path(__file__).parent / "configs" / "al_emt.yaml", overrides or [])
+    if dry_run:
+        for line in estimate_lines(settings):
+            typer.echo(line)
+        return
+    from growth.run import launch, resolve_run_dir
+
+    launch(settings, resolve_run_dir(run_dir, settings))
+
+
+@app.command()
+def label(
+    structures: Annotated[Path, typer.Argument(help="structures to label, any format that ASE reads")],
+    method: MethodFile,
+    dataset: Annotated[Path, typer.Option("--dataset", help="dataset directory, created or extended")],
+    timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
+    ranks: Annotated[int, typer.Option(help="MPI ranks for a label")] = 1,
+) -> None:
+    """Label structures with a method; what the dataset has already is skipped, failures are listed."""
+    from oracle.campaign import label_file
+    from oracle.methods import Method
+    from oracle.settings import LabelSettings
+
+    settings = LabelSettings(timeout_s=timeout, n_ranks=ranks)
+    summary = label_file(structures, Method.load(method), dataset, settings, progress=typer.echo)
+    typer.echo(json.dumps(summary, indent=1))
+
+
+@dataset_app.command("info")
+def dataset_info(directory: DatasetDir) -> None:
+    """Size, species, method and problems of a dataset."""
+    from oracle.campaign import dataset_info as info
+
+    typer.echo(json.dumps(info(directory), indent=1))
+
+
+@dataset_app.command("export")
+def dataset_export(directory: DatasetDir, target: Annotated[Path, typer.Argument(help="X.extxyz or X.db")]) -> None:
+    """Write a dataset as one extxyz file or an ASE database."""
+    from oracle import Dataset
+
+    dataset = Dataset.read(directory)
+    dataset.export(target)
+    typer.echo(f"{len(dataset)} structures written to {target}")
+
+
+@dataset_app.command("import")
+def dataset_import(
+    directory: DatasetDir,
+    source: Annotated[Path, typer.Argument(help="labelled structures, any format that ASE reads")],
+    method: MethodFile,
+    energy_key: Annotated[
+        str | None, typer.Option(help="info key of the energy, if not REF_ or a calculator's")
+    ] = None,
+    forces_key: Annotated[str | None, typer.Option(help="array key of the forces")] = None,
+) -> None:
+    """Take labelled structures from a file into a dataset; --method says which energy surface they are on."""
+    from oracle.campaign import import_labelled
+    from oracle.methods import Method
+
+    added = import_labelled(source, directory, Method.load(method), energy_key, forces_key)
+    typer.echo(f"{added} structures added to {directory}")
+
+
+@dataset_app.command("retry")
+def dataset_retry(
+    directory: DatasetDir,
+    method: MethodFile,
+    timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
+) -> None:
+    """Label again what failed."""
+    from oracle.campaign import retry_failed
+    from oracle.methods import Method
+    from oracle.settings import LabelSettings
+
+    summary = retry_failed(directory, Method.load(method), LabelSettings(timeout_s=timeout), progress=typer.echo)
+    typer.echo(json.dumps(summary, indent=1))
+
+
+@app.command()
+def train(
+    data: Annotated[Path, typer.Option(help="dataset directory or a file of labelled structures")],
+    out: Annotated[Path, typer.Option(help="model directory to write")],
+    start: Annotated[Path | None, typer.Option("--from", help="model directory to go on from")] = None,
+    minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
+    seed: Annotated[int, typer.Option(help="random seed")] = 0,
+    overrides: Overrides = None,
+    energy_key: Annotated[
+        str | None, typer.Option(help="info key of the energy, if not REF_ or a calculator's")
+    ] = None,
+    forces_key: Annotated[str | None, typer.Option(help="array key of the forces")] = None,
+) -> None:
+    """Train a committee on labelled structures, from scratch or onwards."""
+    from growth.training import train_model
+
+    train_model(data, out, start, minutes, seed, overrides or [], (energy_key, forces_key), typer.echo)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="model directory")],
+    structures: Annotated[Path, typer.Argument(help="labelled structures")],
+    out: Annotated[Path | None, typer.Option("--json", help="write the figures here too")] = None,
+    energy_key: Annotated[
+        str | None, typer.Option(help="info key of the energy, if not REF_ or a calculator's")
+    ] = None,
+    forces_key: Annotated[str | None, typer.Option(help="array key of the forces")] = None,
+) -> None:
+    """Errors of a model on labelled structures."""
+    from growth.training import evaluate_model
+
+    figures = evaluate_model(model, structures, (energy_key, forces_key))
+    text = json.dumps(figures, indent=1)
+    if out is not None:
+        from growth.run_directory import write_atomically
+
+        write_atomically(out, text)
+    typer.echo(text)
+
+
+@app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    out: Annotated[Path | None, typer.Option(help="folder to write to; default: RUN/export")] = None,
+) -> None:
+    """Join each walker's crystals into one extxyz trajectory, and the labels into one extxyz file."""
+    from growth.export import export_run
+
+    for path in export_run(run, out or run / "export"):
+        typer.echo(str(path))
+
+
+@app.command()
+def schema(out: Annotated[Path | None, typer.Option(help="file to write; default: standard output")] = None) -> None:
+    """JSON schema of a campaign config, for editors."""
+    from growth.config import Config
+
+    text = json.dumps(Config.model_json_schema(), indent=1)
+    if out is None:
+        typer.echo(text)
+    else:
+        out.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,181 @@
+"""The whole configuration of a campaign. Only `run.py` and `cli.py` build it; each house owns its own section."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from growth.asking import AskSettings
+from growth.errors import InputError
+from growth.initial_set import InitialSettings
+from growth.seeds import SeedSettings
+from growth.simulator import GrowthSettings
+from learner.settings import NetworkSettings, TrainSettings, UpdateSettings
+from oracle.methods import Method
+from oracle.settings import LabelSettings
+
+Settings = TypeVar("Settings", bound=BaseModel)
+
+
+class Section(BaseModel):
+    """A group of settings; unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class OracleSection(Section):
+    """Who labels, how many at once, and with which limits."""
+
+    method: dict[str, Any] = Field(description="the method, as in a method file: {kind: gpaw, preset: lcao-fast}")
+    actors: int = Field(1, ge=1, description="oracles that label side by side")
+    num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves for each")
+    labels: LabelSettings = LabelSettings()
+    cache: Path | None = Field(None, description="folder of labels shared between runs: none is paid for twice")
+
+    @field_validator("method")
+    @classmethod
+    def _known(cls, value: dict[str, Any]) -> dict[str, Any]:
+        Method.from_dict(value)
+        return value
+
+
+class LearnerSection(Section):
+    """The committee and how it learns."""
+
+    network: NetworkSettings = NetworkSettings()
+    train: TrainSettings = TrainSettings()
+    update: UpdateSettings = UpdateSettings()
+    validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the labels that is never trained on")
+    labels_per_update: int = Field(8, ge=1, description="new labels that start an update even if no walker waits")
+    num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves")
+    threads: int = Field(1, ge=1, description="cores that torch uses")
+
+
+class SurrogateSection(Section):
+    """Where walkers grow."""
+
+    actors: int = Field(1, ge=1, description="processes in which walkers grow")
+    num_cpus: float = Field(1.0, ge=0)
+    threads: int = Field(1, ge=1)
+
+
+class BudgetSection(Section):
+    """What may be spent."""
+
+    labels: int | None = Field(None, ge=1, description="labels, failures counted; growth goes on without asking after")
+
+
+class CertificateSettings(Section):
+    """What is checked at the end with labels that the learner never sees."""
+
+    path_steps: int = Field(40, ge=0, description="accepted steps whose crystal is labelled, drawn at random")
+    site_steps: int = Field(30, ge=0, description="steps of those of which every competing site is labelled")
+    relax_final: bool = Field(True, description="relax the grown crystals with the oracle's method, where it is cheap")
+
+
+class RaySection(Section):
+    """How to reach Ray."""
+
+    address: str | None = Field(None, description="cluster address; without one: the job's cluster, or a private one")
+    num_cpus: int | None = Field(None, ge=1, description="logical cores of a private cluster; default: what is there")
+
+
+class Config(Section):
+    """Everything a campaign needs."""
+
+    name: str = "run"
+    seed: int = Field(0, ge=0, description="random seed of the campaign")
+    pool: Literal["ray", "serial"] = "ray"
+    walkers: int = Field(2, ge=1, description="crystals that grow side by side")
+    structure: SeedSettings = Field(SeedSettings(), description="the seed crystal")
+    growth: GrowthSettings = GrowthSettings()
+    initial: InitialSettings = InitialSettings()
+    oracle: OracleSection
+    surrogate: SurrogateSection = SurrogateSection()
+    learner: LearnerSection = LearnerSection()
+    ask: AskSettings = AskSettings()
+    budget: BudgetSection = BudgetSection()
+    certificate: CertificateSettings = CertificateSettings()
+    ray: RaySection = RaySection()
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read a YAML config and apply `section.key=value` overrides.
+
+    Raises:
+        InputError: no such file, no YAML, an unknown key (the nearest right one is named) or a bad value.
+    """
+    try:
+        content = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise InputError(f"config {path}: {error.strerror or error}; give the path of a YAML file") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"config {path}: not YAML ({' '.join(str(error).split())})") from None
+    if not isinstance(content, dict):
+        raise InputError(f"config {path}: expected a mapping of sections, got {type(content).__name__}")
+    content.setdefault("name", path.stem)
+    for override in overrides:
+        set_key(content, override)
+    return check_settings(Config, content, f"config {path}")
+
+
+def set_key(content: dict[str, Any], override: str) -> None:
+    """Apply one `a.b.c=value` (value in YAML) to a nested mapping.
+
+    >>> content = {"growth": {"n_atoms": 20}}
+    >>> set_key(content, "growth.n_atoms=55"); content
+    {'growth': {'n_atoms': 55}}
+    """
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {override!r}: expected section.key=value, such as growth.n_atoms=55")
+    *parents, last = key.split(".")
+    node = content
+    for parent in parents:
+        node = node.setdefault(parent, {})
+        if not isinstance(node, dict):
+            raise InputError(f"--set {override!r}: {parent} is a value, not a section")
+    try:
+        node[last] = yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise InputError(f"--set {override!r}: {value!r} is not a YAML value") from None
+
+
+def check_settings(model: type[Settings], content: Mapping[str, Any], where: str) -> Settings:
+    """`content` as `model`.
+
+    Raises:
+        InputError: the first thing wrong, in one line.
+    """
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        raise InputError(f"{where}: {explain(error, model)}") from None
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """The first complaint of a validation error in one line; an unknown key with the nearest right one."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    if first["type"] == "extra_forbidden":
+        known = _keys_at(model, first["loc"][:-1])
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+        return f"unknown key {key!r}; {hint}{more}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}, got {first.get('input')!r}{more}" if key else f"{message}{more}"
+
+
+def _keys_at(model: type[BaseModel], location: Sequence[Any]) -> list[str]:
+    for part in location:
+        annotation = model.model_fields[part].annotation if part in model.model_fields else None
+        candidates = [annotation, *get_args(annotation)]
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return sorted(model.model_fields)

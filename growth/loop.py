@@ -1,0 +1,419 @@
+"""The campaign: walkers grow, the oracle labels what they doubt, the learner hands out better models; no barrier.
+
+The loop composes the three parts and knows nothing of Ray: it hands tasks to a `growth.pool.Pool` and reacts to what
+comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process takes the run up where it stood.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+
+from growth.asking import Doubt, contradiction, corrected_energies, doubt_about, draw, force_std_near_adatom, to_label
+from growth.campaign_state import Labels, Models, Request, Walker
+from growth.config import Config
+from growth.errors import CampaignError
+from growth.initial_set import initial_structures
+from growth.pool import Done, Pool, Task
+from growth.run_directory import RunDirectory
+from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, init, replay
+from oracle import Dataset, FailedLabel
+
+Report = Callable[[dict[str, Any]], None]
+
+
+class Campaign:
+    """One run, from the first label to the last grown atom.
+
+    Args:
+        config: the resolved settings.
+        run: the open run directory.
+        dataset: the open dataset of the run.
+        pool: where tasks run.
+        seed: the seed crystal, (n_atoms,).
+        report: called with one mapping for everything worth showing.
+    """
+
+    def __init__(
+        self, config: Config, run: RunDirectory, dataset: Dataset, pool: Pool, seed: Atoms, report: Report
+    ) -> None:
+        self.config, self.run_directory, self.pool, self.report, self.seed = config, run, pool, report, seed
+        self.labels = Labels(dataset, run, config)
+        self.models = Models(run, pool)
+        self.walkers = self._restore_walkers()
+        self._requests: dict[str, list[Request]] = {}
+        self._started = time.monotonic()
+        state = run.read_json("state/checkpoint.json") or {}
+        self._elapsed_before = float(state.get("elapsed_s", 0.0))
+        self.growth_seconds = float(state.get("growth_s", 0.0))
+        self._busy_before: dict[str, float] = state.get("busy_s", {})
+        self.models.trained = set(state.get("trained_uids", []))
+
+    # ------------------------------------------------------------------ the run
+
+    def run(self) -> None:
+        """Grow every walker to its target size.
+
+        Raises:
+            CampaignError: labels keep failing, or a part raised.
+        """
+        self._first_labels()
+        self._first_model()
+        while any(walker.status != "done" for walker in self.walkers):
+            self._dispatch()
+            self._react()
+        while self.pool.pending():
+            self._react()
+        self._learn_the_rest()
+        self.growth_seconds = self.growth_seconds or self.elapsed
+        self.checkpoint()
+
+    def checkpoint(self) -> None:
+        """Write what the other files do not say: clocks and which labels the model has seen."""
+        self.run_directory.write_json(
+            "state/checkpoint.json",
+            {
+                "elapsed_s": self.elapsed,
+                "growth_s": self.growth_seconds,
+                "busy_s": self.busy,
+                "trained_uids": sorted(self.models.trained),
+            },
+        )
+
+    @property
+    def elapsed(self) -> float:
+        """Wall time of the run, resumptions included, s."""
+        return self._elapsed_before + time.monotonic() - self._started
+
+    @property
+    def busy(self) -> dict[str, float]:
+        """Seconds of work by role, summed over workers."""
+        return {role: self._busy_before.get(role, 0.0) + s for role, s in self.pool.busy_seconds.items()}
+
+    # ------------------------------------------------------------------ start
+
+    def _restore_walkers(self) -> list[Walker]:
+        events = self.run_directory.lines("events")
+        walkers = []
+        for index in range(self.config.walkers):
+            lines = [line for line in events if line["walker"] == index]
+            done = [line for line in lines if line["fate"] != "rejected"]
+            walker = Walker(index, State(replay(init(self.seed).crystal, done), len(done)))
+            for line in lines:
+                walker.attempt = walker.attempt + 1 if line["fate"] == "rejected" else 0
+            self._finish_if_grown(walker)
+            walkers.append(walker)
+        return walkers
+
+    def _first_labels(self) -> None:
+        if self.models.version > 0:
+            return
+        rng = np.random.default_rng([self.config.seed, 1])
+        structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
+        for structure in structures:
+            structure.info["reason"] = "initial"
+        self._ask([Request(structure, None) for structure in structures])
+        while self.pool.pending("oracle"):
+            self._react()
+
+    def _first_model(self) -> None:
+        if self.models.version > 0:
+            return
+        training, validation = self.labels.split()
+        if not training:
+            raise CampaignError("no structure of the initial set could be labelled; see dataset/failed_labels.jsonl")
+        self.report({"what": "train", "n_labels": len(self.labels)})
+        self.models.under_way = self.labels.uids()
+        self.pool.submit(Task("learner", "train", "first", (training, validation, 1, self.config.seed)))
+        while self.pool.pending("learner"):
+            self._react()
+
+    # ------------------------------------------------------------------ dispatch
+
+    def _dispatch(self) -> None:
+        for walker in self.walkers:
+            if walker.status == "ready":
+                self._propose(walker)
+        self._learn()
+        if not self.pool.pending():
+            raise CampaignError(f"nothing left to do while walkers wait: {[w.status for w in self.walkers]}")
+
+    def _propose(self, walker: Walker) -> None:
+        walker.status = "proposing"
+        walker.model_version = self.models.version
+        kind = self._next_kind(walker)
+        arguments = (self.models.version, self.models.shared, walker.state, kind, self._entropy(walker))
+        self.pool.submit(Task("surrogate", "propose", str(walker.index), arguments))
+
+    def _learn(self, least: int | None = None) -> None:
+        """Start an update where there is something to learn and somebody waits, or enough has come in."""
+        if self.pool.pending("learner"):
+            return
+        unseen = self.labels.uids() - self.models.trained
+        waiting = any(walker.status == "learning" for walker in self.walkers)
+        if not unseen or not (waiting or len(unseen) >= (least or self.config.learner.labels_per_update)):
+            self._release_walkers()
+            return
+        new, replayed, validation = self.labels.split_for_update(unseen)
+        if not new:
+            self.models.trained |= unseen
+            self._release_walkers()
+            return
+        self.models.under_way = self.labels.uids()
+        version = self.models.version + 1
+        arguments = (self.models.shared, new, replayed, validation, version, self.config.seed + version)
+        self.pool.submit(Task("learner", "update", "update", arguments))
+
+    def _learn_the_rest(self) -> None:
+        self._learn(least=1)
+        while self.pool.pending("learner"):
+            self._react()
+
+    def _ask(self, requests: Sequence[Request]) -> None:
+        """Send structures to the oracle: one batch for a cheap method, a task each for an expensive one."""
+        per_task = len(requests) if self.labels.method.cheap else 1
+        for start in range(0, len(requests), max(per_task, 1)):
+            batch = list(requests[start : start + per_task])
+            key = f"{self.labels.next_key()}"
+            self._requests[key] = batch
+            self.pool.submit(Task("oracle", "label", key, ([request.structure for request in batch],)))
+
+    # ------------------------------------------------------------------ react
+
+    def _react(self) -> None:
+        for done in self.pool.wait(timeout=5.0):
+            match done.task.role:
+                case "surrogate":
+                    self._on_proposal(done)
+                case "oracle":
+                    self._on_labels(done)
+                case "learner":
+                    self._on_model(done)
+
+    def _on_proposal(self, done: Done) -> None:
+        walker = self.walkers[int(done.task.key)]
+        if done.error:
+            raise CampaignError(f"walker {walker.index}, step {walker.state.step + 1}: {done.error}")
+        walker.seconds = done.seconds
+        if not isinstance(done.result, Proposal):
+            self._on_no_sites(walker, done.result)
+            return
+        walker.proposal = done.result
+        walker.doubt = self._doubt(walker.proposal)
+        reason = walker.doubt.reason(self.config.ask)
+        audited = np.random.default_rng([*self._entropy(walker), 2]).random() < self.config.ask.audit_probability
+        if self.labels.budget_left(self._asked()) <= 0:
+            self._accept(walker, walker.proposal.choice, "accepted", f"budget spent; {reason}" if reason else None)
+        elif reason:
+            self._query(walker, reason)
+        elif audited:
+            self._audit(walker)
+        else:
+            self._accept(walker, walker.proposal.choice, "accepted", None)
+
+    def _doubt(self, proposal: Proposal) -> Doubt:
+        calibration = self.labels.calibration
+        return doubt_about(
+            np.stack([site.member_energies for site in proposal.sites], axis=1),
+            proposal.choice,
+            force_std_near_adatom(proposal.sites[proposal.choice]),
+            self.config.growth.kT,
+            calibration.delta_e_factor,
+            calibration.force_factor,
+        )
+
+    def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
+        """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
+        walker.attempt += 1
+        if walker.attempt > self.config.ask.max_attempts or not rejected:
+            raise CampaignError(f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms")
+        walker.status, walker.reason, walker.labels = "labelling", "query: no site", {}
+        structures = rejected[: self.config.ask.sites_per_query]
+        walker.proposal, walker.pending = None, len(structures)
+        for structure in structures:
+            structure.info = {"config_type": "growth", "model_version": walker.model_version, "reason": "query"}
+        self._ask([Request(structure, walker.index, i) for i, structure in enumerate(structures)])
+
+    def _query(self, walker: Walker, reason: str) -> None:
+        walker.status, walker.reason, walker.labels = "labelling", f"query: {reason}", {}
+        requests = self._requests_for(walker, walker.reason, blocking=True)
+        walker.pending = len(requests)
+        self._ask(requests)
+
+    def _audit(self, walker: Walker) -> None:
+        assert walker.proposal is not None
+        requests = self._requests_for(walker, "audit", blocking=False)
+        self._accept(walker, walker.proposal.choice, "audited", "audit")
+        self._ask(requests)
+
+    def _requests_for(self, walker: Walker, reason: str, blocking: bool) -> list[Request]:
+        proposal, doubt = walker.proposal, walker.doubt
+        assert proposal is not None
+        assert doubt is not None
+        sites = to_label(proposal.choice, doubt, len(proposal.sites), self.config.ask.sites_per_query)
+        group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}"
+        requests = []
+        for i in sites:
+            site = proposal.sites[i]
+            structure = site.structure.copy()
+            structure.info = {
+                "config_type": "growth",
+                "model_version": walker.model_version,
+                "reason": reason.partition(":")[0],
+            }
+            requests.append(
+                Request(
+                    structure,
+                    walker.index if blocking else None,
+                    i,
+                    group,
+                    float(site.energy),
+                    site.forces,
+                    float(doubt.delta_e_errors[i]) / self.labels.calibration.delta_e_factor,
+                    float(site.forces_std.max()),
+                )
+            )
+        return requests
+
+    def _on_labels(self, done: Done) -> None:
+        requests = self._requests.pop(done.task.key)
+        outcomes = done.result or [FailedLabel(r.structure, "crash", str(done.error)) for r in requests]
+        self.labels.store(requests, outcomes, done.seconds)
+        self.report(
+            {
+                "what": "labels",
+                "n_labels": len(self.labels),
+                "failed": self.labels.n_failed,
+                "seconds": done.seconds,
+                "n_atoms": max(len(request.structure) for request in requests),
+            }
+        )
+        for request, outcome in zip(requests, outcomes, strict=True):
+            if request.walker is not None:
+                walker = self.walkers[request.walker]
+                walker.labels[request.site] = outcome
+                walker.pending -= 1
+                if walker.pending == 0:
+                    self._decide(walker)
+
+    def _decide(self, walker: Walker) -> None:
+        """The oracle has answered: accept the better-founded choice, or wait for a model that has learnt the answer."""
+        proposal = walker.proposal
+        if proposal is None:
+            walker.status, walker.needs = "learning", self.labels.uids()
+            return
+        answered = {i: label for i, label in walker.labels.items() if isinstance(label, Atoms)}
+        energies = np.array([site.energy for site in proposal.sites])
+        truth = {i: free_energy(label) for i, label in answered.items()}
+        rms = max((force_rms(label, proposal.sites[i].forces) for i, label in answered.items()), default=0.0)
+        against = contradiction(energies, truth, rms, self.config.ask) if answered else "no label succeeded"
+        if against and walker.attempt < self.config.ask.max_attempts:
+            self._log_event(walker, {"fate": "rejected", "reason": f"{walker.reason}; {against}"})
+            walker.attempt += 1
+            walker.status = "learning" if answered else "ready"
+            walker.needs = self.labels.uids()
+            return
+        uniform = np.random.default_rng([*self._entropy(walker), 3]).random()
+        choice = draw(corrected_energies(energies, truth), self.config.growth.kT, uniform)
+        self._accept(walker, choice, "queried", walker.reason if not against else f"{walker.reason}; {against}")
+
+    def _accept(self, walker: Walker, choice: int, fate: str, reason: str | None) -> None:
+        proposal = walker.proposal
+        assert proposal is not None
+        scored = [proposal.sites[choice], *(s for i, s in enumerate(proposal.sites) if i != choice)]
+        walker.state, event = apply(walker.state, proposal, choice)
+        step = walker.state.step
+        self.run_directory.write_sites(walker.index, step, scored)
+        self.run_directory.write_structures("grown", walker.index, step, [walker.state.crystal])
+        change = {**event.to_dict(), "energy_std": proposal.sites[choice].energy_std, "time": None, "barrier": None}
+        self._log_event(walker, {**change, "fate": fate, "reason": reason})
+        walker.status, walker.attempt, walker.proposal = "ready", 0, None
+        self._finish_if_grown(walker)
+        self.checkpoint()
+
+    def _on_model(self, done: Done) -> None:
+        if done.error:
+            raise CampaignError(f"the learner failed: {done.error}")
+        files, metrics = done.result
+        self.models.trained |= self.models.under_way
+        if metrics["promoted"]:
+            self.models.adopt(files)
+        line = {"what": "model", "version": self.models.version, "seconds": done.seconds, **metrics}
+        self.run_directory.append("metrics", {**line, "n_labels": len(self.labels), "elapsed_s": self.elapsed})
+        self.report(line)
+        self._release_walkers()
+        self.checkpoint()
+
+    # ------------------------------------------------------------------ small things
+
+    def _release_walkers(self) -> None:
+        for walker in self.walkers:
+            if walker.status == "learning" and walker.needs <= self.models.trained:
+                walker.status = "ready"
+
+    def _next_kind(self, walker: Walker) -> Kind:
+        return "hop" if walker.state.step % (1 + self.config.growth.hops_per_step) else "attach"
+
+    def _finish_if_grown(self, walker: Walker) -> None:
+        if len(walker.state.crystal) >= self.config.growth.n_atoms and self._next_kind(walker) == "attach":
+            walker.status = "done"
+
+    def _entropy(self, walker: Walker) -> list[int]:
+        return [self.config.seed, walker.index, walker.state.step, walker.attempt]
+
+    def _asked(self) -> int:
+        return sum(len(batch) for batch in self._requests.values())
+
+    def _log_event(self, walker: Walker, event: dict[str, Any]) -> None:
+        doubt, proposal = walker.doubt, walker.proposal
+        assert doubt is not None
+        assert proposal is not None
+        crystal = walker.state.crystal
+        line = {
+            "walker": walker.index,
+            "n_atoms": len(crystal),
+            "model_version": walker.model_version,
+            "attempt": walker.attempt,
+            "n_sites": len(proposal.sites),
+            "delta_e_error": doubt.delta_e_error,
+            "force_error": doubt.force_error,
+            "seconds": round(walker.seconds, 3),
+            **event,
+        }
+        line.setdefault("step", walker.state.step + 1)
+        self.run_directory.append("events", line)
+        if line["fate"] != "rejected":
+            self.report({"what": "step", **self._progress(line)})
+
+    def _progress(self, line: dict[str, Any]) -> dict[str, Any]:
+        share = self.busy.get("oracle", 0.0) / max(self.elapsed, 1e-9) / self.pool.size("oracle")
+        keep = (
+            "walker",
+            "step",
+            "kind",
+            "n_atoms",
+            "energy",
+            "energy_std",
+            "delta_e_error",
+            "model_version",
+            "fate",
+            "seconds",
+        )
+        return {**{key: line[key] for key in keep}, "n_labels": len(self.labels), "oracle_busy": share}
+
+
+def free_energy(labelled: Atoms) -> float:
+    """The energy that the forces of a label belong to, eV."""
+    return float(labelled.get_potential_energy(force_consistent=True))
+
+
+def force_rms(labelled: Atoms, forces: np.ndarray) -> float:
+    """Root mean square of the error of predicted forces (n_atoms, 3) over all components, eV/Å."""
+    return float(np.sqrt(np.mean((labelled.get_forces() - forces) ** 2)))
+
+
+def species_of(settings: GrowthSettings) -> list[str]:
+    """Symbols of the arriving atoms."""
+    return [settings.species] if isinstance(settings.species, str) else list(settings.species)

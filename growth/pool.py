@@ -1,0 +1,106 @@
+"""Who does the work: a pool takes tasks for the three parts and hands back what they returned.
+
+The loop knows only `Pool`. `SerialPool` does everything in this process, in order; `growth.actors.RayPool`
+does it on Ray.
+"""
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, runtime_checkable
+
+Role = Literal["surrogate", "oracle", "learner"]
+ROLES: tuple[Role, ...] = ("oracle", "surrogate", "learner")
+
+
+@dataclass(frozen=True)
+class Task:
+    """One call of one part: `worker.call(*arguments)`, asked for under `key`."""
+
+    role: Role
+    call: str
+    key: str
+    arguments: tuple[Any, ...] = ()
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished task: its `result`, or the `error` (type and text) that the part raised; `seconds` of wall time."""
+
+    task: Task
+    result: Any
+    seconds: float
+    error: str | None = None
+
+
+@runtime_checkable
+class Pool(Protocol):
+    """Where tasks run."""
+
+    busy_seconds: dict[Role, float]
+
+    def share(self, value: Any) -> Any:
+        """A handle of `value` that may stand among a task's arguments and travels once, however often it is used."""
+
+    def submit(self, task: Task) -> None:
+        """Queue `task`; returns at once."""
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        """What has finished: at least one task, unless `timeout` seconds pass or nothing is queued or under way."""
+
+    def pending(self, role: Role | None = None) -> int:
+        """How many tasks (of `role`) are queued or under way."""
+
+    def size(self, role: Role) -> int:
+        """How many workers play `role`."""
+
+    def close(self) -> None:
+        """Stop the workers; what is under way is given up."""
+
+
+class SerialPool:
+    """Every part in this process, one task at a time: labels first, then growth, then learning.
+
+    Args:
+        make: how to make the worker of each role; called at the role's first task.
+    """
+
+    def __init__(self, make: Mapping[Role, Callable[[], Any]]) -> None:
+        self.busy_seconds: dict[Role, float] = dict.fromkeys(ROLES, 0.0)
+        self._make = dict(make)
+        self._workers: dict[Role, Any] = {}
+        self._queues: dict[Role, deque[Task]] = {role: deque() for role in ROLES}
+
+    def share(self, value: Any) -> Any:
+        return value
+
+    def submit(self, task: Task) -> None:
+        self._queues[task.role].append(task)
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        for role in ROLES:
+            if self._queues[role]:
+                return [self._run(self._queues[role].popleft())]
+        return []
+
+    def pending(self, role: Role | None = None) -> int:
+        return sum(len(self._queues[r]) for r in ROLES if role in (None, r))
+
+    def size(self, role: Role) -> int:
+        return 1
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            worker.close()
+        self._workers.clear()
+
+    def _run(self, task: Task) -> Done:
+        worker = self._workers.get(task.role)
+        if worker is None:
+            worker = self._workers[task.role] = self._make[task.role]()
+        start = time.monotonic()
+        result = getattr(worker, task.call)(*task.arguments)
+        seconds = time.monotonic() - start
+        self.busy_seconds[task.role] += seconds
+        return Done(task, result, seconds)

@@ -1,0 +1,146 @@
+#!/usr/bin/env python
+"""Launch a growth campaign: `python growth/run.py [CONFIG.yaml]`, also as the entry point of a Ray job.
+
+Without CONFIG it runs the demo. It is the same program as `kossel grow`.
+"""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":  # run as a file: the packages' parent belongs on the path, growth/ itself does not
+    here = Path(__file__).resolve().parent
+    sys.path[:] = [str(here.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != here)]
+
+import contextlib
+import importlib.metadata
+import os
+import platform
+import signal
+from collections.abc import Iterator
+
+from rich.console import Console
+
+from growth.actors import ActorSpec, RayPool, connect, disconnect
+from growth.certificate import certify
+from growth.config import Config
+from growth.errors import InputError
+from growth.loop import Campaign
+from growth.pool import Pool, SerialPool
+from growth.report import Progress, plot_run, print_summary, summarise
+from growth.run_directory import RunDirectory
+from growth.seeds import make_seed
+from growth.workers import LearnerWorker, OracleWorker, SurrogateWorker
+from oracle import Dataset, Method
+
+PACKAGES = ("kossel", "torch", "ase", "ray", "numpy", "gpaw")
+
+
+def resolve_run_dir(given: Path | None, config: Config) -> Path:
+    """Where a run writes: what was given, else runs/NAME below the working directory.
+
+    Raises:
+        InputError: a relative directory inside a Ray job's own copy of the working directory, which Ray deletes.
+    """
+    path = given or Path("runs") / config.name
+    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
+        raise InputError(
+            f"run directory {path} is relative, and this Ray job runs in a copy; give an absolute --run-dir"
+        )
+    return path.absolute()
+
+
+def launch(config: Config, run_dir: Path) -> None:
+    """Run or resume the campaign of `config` in `run_dir`, to its summary, certificate and plots.
+
+    Raises:
+        InputError: the run directory or the seed cannot be used.
+        KeyboardInterrupt: on SIGINT or SIGTERM, after the state was written; the same command goes on.
+    """
+    seed = make_seed(config.structure)
+    progress = Progress(Console(soft_wrap=True, highlight=False))
+    with contextlib.ExitStack() as stack:
+        run = RunDirectory(run_dir)
+        stack.callback(run.close)
+        run.settle_config(config.model_dump(mode="json"))
+        run.record_start(installed_versions())
+        method = Method.from_dict(config.oracle.method)
+        dataset = stack.enter_context(Dataset.open(run.path / "dataset", method=method))
+        progress({"what": "say", "text": f"run directory {run.path}"})
+        pool = stack.enter_context(open_pool(config))
+        stack.enter_context(stop_signals())
+        campaign = Campaign(config, run, dataset, pool, seed, progress)
+        try:
+            campaign.run()
+            crystals = [walker.state.crystal for walker in campaign.walkers]
+            certificate = certify(run, dataset, crystals, pool, method, config.certificate, config.seed, progress)
+        finally:
+            campaign.checkpoint()
+        workers = {role: pool.size(role) for role in ("oracle", "surrogate", "learner")}
+        summary = summarise(run, campaign.growth_seconds, campaign.busy, workers, len(dataset), len(dataset.failures()))
+        plots = plot_run(run, certificate, crystals)
+        print_summary(progress.console, summary, certificate)
+        for path in (*plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
+            progress.console.print(f"  {path}")
+
+
+@contextlib.contextmanager
+def open_pool(config: Config) -> Iterator[Pool]:
+    """The pool that the config names, closed at the end; Ray is left as it was found."""
+    oracle = (config.oracle.method, config.oracle.labels, config.oracle.cache)
+    surrogate = (config.growth, config.surrogate.threads)
+    learner = (config.learner.network, config.learner.train, config.learner.update, config.learner.threads)
+    ours = False
+    pool: Pool
+    if config.pool == "serial":
+        pool = SerialPool(
+            {
+                "oracle": lambda: OracleWorker(*oracle),
+                "surrogate": lambda: SurrogateWorker(*surrogate),
+                "learner": lambda: LearnerWorker(*learner),
+            }
+        )
+    else:
+        ours = connect(config.ray.address, config.ray.num_cpus)
+        pool = RayPool(
+            {
+                "oracle": ActorSpec(OracleWorker, oracle, config.oracle.actors, config.oracle.num_cpus),
+                "surrogate": ActorSpec(SurrogateWorker, surrogate, config.surrogate.actors, config.surrogate.num_cpus),
+                "learner": ActorSpec(LearnerWorker, learner, 1, config.learner.num_cpus),
+            }
+        )
+    try:
+        yield pool
+    finally:
+        pool.close()
+        if ours:
+            disconnect()
+
+
+@contextlib.contextmanager
+def stop_signals() -> Iterator[None]:
+    """Turn SIGTERM (`ray job stop`, a scheduler's pre-emption) into KeyboardInterrupt, so that state is written."""
+
+    def stop(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def installed_versions() -> dict[str, str]:
+    """Versions of Python and of the packages that matter; what is not installed is left out."""
+    versions = {"python": platform.python_version(), "cpus": str(os.cpu_count())}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+if __name__ == "__main__":
+    from growth.cli import main
+
+    main(["grow", *sys.argv[1:]])

@@ -1,0 +1,104 @@
+"""Training and evaluation from files: joins the oracle's readers with the learner."""
+
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field
+
+from growth.config import check_settings, set_key
+from growth.errors import InputError
+from learner import Committee, evaluate, train, update
+from learner.settings import NetworkSettings, TrainSettings, UpdateSettings
+from oracle import Dataset, read_labelled, uid
+
+Keys = tuple[str | None, str | None]
+
+
+class TrainingSections(BaseModel):
+    """What `kossel train --set` reaches."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    network: NetworkSettings = NetworkSettings()
+    train: TrainSettings = TrainSettings()
+    update: UpdateSettings = UpdateSettings()
+    validation_fraction: float = Field(0.1, gt=0, lt=1)
+
+
+def read_data(path: Path, keys: Keys) -> list[Atoms]:
+    """Labelled structures of a dataset directory or a file.
+
+    Raises:
+        InputError: nothing there, a structure without energy, or labels of different methods.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file or directory; give a dataset directory or a file of labelled structures"
+        )
+    structures = Dataset.read(path).structures() if path.is_dir() else read_labelled(path, *keys)
+    hashes = {str(s.info["method_hash"]) for s in structures if s.info.get("method_hash")}
+    if len(hashes) > 1:
+        raise InputError(f"{path}: labels of {len(hashes)} methods ({', '.join(sorted(hashes))}); they do not mix")
+    if not structures:
+        raise InputError(f"{path}: no labelled structure in it")
+    return structures
+
+
+def split(structures: Sequence[Atoms], fraction: float) -> tuple[list[Atoms], list[Atoms]]:
+    """Training and validation structures; the side follows from the structure itself, single atoms always train."""
+    held = [len(s) > 1 and zlib.crc32(uid(s, "").encode()) / 2**32 < fraction for s in structures]
+    return (
+        [s for s, out in zip(structures, held, strict=True) if not out],
+        [s for s, out in zip(structures, held, strict=True) if out],
+    )
+
+
+def train_model(
+    data: Path,
+    out: Path,
+    start: Path | None,
+    minutes: float | None,
+    seed: int,
+    overrides: Sequence[str],
+    keys: Keys,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train on `data`, write the model directory `out`, return its validation figures.
+
+    Raises:
+        InputError: data or settings cannot be used, or `out` exists.
+    """
+    if out.exists():
+        raise InputError(f"{out} exists; choose another --out")
+    content: dict[str, Any] = {}
+    for override in overrides:
+        set_key(content, override)
+    if minutes is not None:
+        set_key(content, yaml_assignment("update.minutes" if start else "train.minutes", minutes))
+    sections = check_settings(TrainingSections, content, "--set")
+    training, validation = split(read_data(data, keys), sections.validation_fraction)
+    say(f"{len(training)} structures to train on, {len(validation)} to validate")
+    if start is None:
+        result = train(training, validation, network=sections.network, settings=sections.train, seed=seed)
+        committee, metrics = result.committee, result.metrics
+    else:
+        gone_on = update(Committee.load(start), training, [], validation, settings=sections.update, seed=seed)
+        committee, metrics = gone_on.committee, {"promoted": gone_on.promoted, **gone_on.metrics}
+    committee.save(out, version=1, metrics=metrics)
+    say(yaml.safe_dump(metrics, sort_keys=False).rstrip())
+    say(f"model written to {out}")
+    return metrics
+
+
+def yaml_assignment(key: str, value: float) -> str:
+    """`key=value` as `--set` takes it."""
+    return f"{key}={value}"
+
+
+def evaluate_model(model: Path, path: Path, keys: Keys) -> dict[str, Any]:
+    """Errors of the model directory `model` on the labelled structures of `path`."""
+    return evaluate(Committee.load(model), read_data(path, keys))

@@ -1,0 +1,89 @@
+"""Decisions on doubt, by tables of cases."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from growth.asking import AskSettings, Doubt, contradiction, corrected_energies, doubt_about, draw, to_label
+
+SETTINGS = AskSettings(delta_e_tolerance=0.05, force_tolerance=0.1)
+
+
+def doubt(errors: list[float], rivals: tuple[int, ...], force: float) -> Doubt:
+    return Doubt(np.array(errors), rivals, force)
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (doubt([0.0, 0.01], (1,), 0.01), None),
+        (doubt([0.0, 0.06], (1,), 0.01), "delta_e"),
+        (doubt([0.0, 0.06], (), 0.01), None),
+        (doubt([0.0, 0.01], (1,), 0.2), "forces"),
+    ],
+)
+def test_reason_to_ask(case: Doubt, expected: str | None) -> None:
+    reason = case.reason(SETTINGS)
+    assert (reason is None) if expected is None else (reason is not None and reason.startswith(expected))
+
+
+def test_a_common_offset_of_a_member_is_no_doubt() -> None:
+    """Members that disagree on the energy but agree on every difference are sure of the choice."""
+    energies = np.array([[0.0, 0.02, 0.05], [3.0, 3.02, 3.05], [-2.0, -1.98, -1.95]])
+    assert doubt_about(energies, 0, 0.0, kT=0.03).delta_e_error == pytest.approx(0.0, abs=1e-12)
+
+
+def test_a_site_out_of_reach_is_no_rival() -> None:
+    energies = np.array([[0.0, 2.0], [0.0, 2.2]])
+    assert doubt_about(energies, 0, 0.0, kT=0.03).rivals == ()
+
+
+def test_calibration_scales_doubt() -> None:
+    energies = np.array([[0.0, 0.1], [0.0, 0.16]])
+    once = doubt_about(energies, 0, 0.02, kT=0.05)
+    twice = doubt_about(energies, 0, 0.02, kT=0.05, delta_e_factor=2.0, force_factor=3.0)
+    assert twice.delta_e_error == pytest.approx(2 * once.delta_e_error)
+    assert twice.force_error == pytest.approx(3 * once.force_error)
+
+
+@pytest.mark.parametrize(
+    ("labels", "force_rms", "expected"),
+    [
+        ({0: 1.0, 1: 1.3}, 0.0, None),
+        ({0: 1.5, 1: 1.8}, 0.0, None),
+        ({0: 1.0, 1: 1.45}, 0.0, "delta_e"),
+        ({0: 1.0}, 0.5, "forces"),
+    ],
+)
+def test_contradiction_looks_at_differences(labels: dict[int, float], force_rms: float, expected: str | None) -> None:
+    found = contradiction(np.array([1.0, 1.3]), labels, force_rms, SETTINGS)
+    assert (found is None) if expected is None else (found is not None and found.startswith(expected))
+
+
+@given(st.lists(st.floats(-5, 5), min_size=1, max_size=6), st.floats(0, 1, exclude_max=True), st.floats(0.001, 1.0))
+def test_draw_is_a_site_and_ignores_offsets(energies: list[float], uniform: float, kT: float) -> None:
+    chosen = draw(np.array(energies), kT, uniform)
+    assert 0 <= chosen < len(energies)
+    assert draw(np.array([0.0, 50.0]), kT, uniform) == 0
+
+
+def test_draw_follows_boltzmann() -> None:
+    energies, kT = np.array([0.0, 0.02, 0.05]), 0.03
+    rng = np.random.default_rng(3)
+    drawn = np.bincount([draw(energies, kT, rng.random()) for _ in range(20000)], minlength=3) / 20000
+    expected = np.exp(-energies / kT) / np.exp(-energies / kT).sum()
+    assert np.abs(drawn - expected).max() < 0.015  # four standard errors
+
+
+@given(st.integers(1, 6), st.integers(1, 6))
+def test_what_is_labelled_begins_with_the_chosen_site(n_sites: int, wanted: int) -> None:
+    chosen = n_sites - 1
+    sites = to_label(chosen, doubt([0.0] * n_sites, (0,) if n_sites > 1 else (), 0.0), n_sites, wanted)
+    assert sites[0] == chosen
+    assert len(set(sites)) == len(sites) == min(n_sites, wanted)
+
+
+def test_correction_keeps_differences_between_unlabelled_sites() -> None:
+    corrected = corrected_energies(np.array([0.0, 0.1, 0.4]), {0: 1.0})
+    assert corrected == pytest.approx([1.0, 1.1, 1.4])

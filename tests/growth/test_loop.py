@@ -1,0 +1,160 @@
+"""The whole loop in one process: labels, learns, grows, resumes; EMT as the oracle, a very small committee."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from growth.campaign_state import Walker
+from growth.config import Config, load_config
+from growth.errors import CampaignError
+from growth.loop import Campaign
+from growth.run import launch
+from growth.run_directory import RunDirectory
+from growth.seeds import make_seed
+from growth.simulator import init, replay
+from oracle import Dataset
+
+DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
+SMALL = [
+    "pool=serial",
+    "growth.n_atoms=17",
+    "growth.hops_per_step=1",
+    "growth.sites.max_candidates=5",
+    "growth.sites.n_competing=3",
+    "growth.sites.max_steps=30",
+    "initial.n=16",
+    "learner.network={n_members: 2, n_features: 8, n_steps: 1, n_message_features: 8, n_directions: 4}",
+    "learner.train.steps=120",
+    "learner.update.steps=15",
+    "ask.audit_probability=0.3",
+    "certificate={path_steps: 4, site_steps: 2}",
+]
+
+
+def small(*overrides: str) -> Config:
+    return load_config(DEMO, [*SMALL, *overrides])
+
+
+def events_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("loop") / "run"
+    launch(small(), run)
+    return run
+
+
+def test_every_walker_grew_to_its_size(finished: Path) -> None:
+    for walker in ("w00", "w01"):
+        crystals = [read(path) for path in sorted((finished / "grown" / walker).glob("*.extxyz"))]
+        assert len(crystals[-1]) == 17
+        sizes = [len(crystal) for crystal in crystals]
+        assert sizes == sorted(sizes)
+
+
+def test_events_rebuild_the_crystals_exactly(finished: Path) -> None:
+    config = small()
+    for walker in range(2):
+        lines = [e for e in events_of(finished) if e["walker"] == walker and e["fate"] != "rejected"]
+        rebuilt = replay(init(make_seed(config.structure)).crystal, lines)
+        grown = read(finished / "grown" / f"w{walker:02d}" / f"{lines[-1]['step']:06d}.extxyz")
+        assert rebuilt.get_chemical_formula() == grown.get_chemical_formula()
+        assert np.abs(rebuilt.positions - grown.positions).max() < 1e-8  # extxyz keeps 8 decimals
+
+
+def test_events_say_who_vouched(finished: Path) -> None:
+    for event in events_of(finished):
+        assert event["fate"] in {"accepted", "audited", "queried", "rejected"}
+        assert event["model_version"] >= 1
+        assert (event["reason"] is None) == (event["fate"] == "accepted")
+        assert event["n_atoms"] >= 14
+
+
+def test_a_queried_step_is_in_the_dataset_and_an_unasked_one_is_not(finished: Path) -> None:
+    run = RunDirectory(finished)
+    dataset = Dataset.read(finished / "dataset")
+    labelled = {len(s): [] for s in dataset.structures()}  # type: ignore[var-annotated]
+    for structure in dataset.structures():
+        labelled[len(structure)].append(structure.positions - structure.positions.mean(axis=0))
+    for event in events_of(finished):
+        if event["fate"] not in ("queried", "audited"):
+            continue
+        sites = run.read_sites(event["walker"], event["step"])
+        found = [
+            np.abs(site.positions - site.positions.mean(axis=0) - known).max() < 1e-5
+            for site in sites
+            for known in labelled[len(site)]
+        ]
+        assert any(found), event
+    run.close()
+
+
+def test_the_certificate_holds_no_structure_that_was_learnt(finished: Path) -> None:
+    learnt, held_out = Dataset.read(finished / "dataset"), Dataset.read(finished / "certificate")
+    certificate = json.loads((finished / "certificate.json").read_text())
+    path = {point["labelled"] for point in certificate["path"]}
+    learnt_energies = {round(s.info["REF_free_energy"], 9) for s in learnt.structures()}
+    assert not {round(energy, 9) for energy in path} & learnt_energies
+    assert len(held_out) >= certificate["n_steps"]
+
+
+def test_reports_are_written(finished: Path) -> None:
+    for name in ("summary.json", "energy_per_atom.png", "predicted_labelled.png", "std_error.png", "crystals.png"):
+        assert (finished / name).stat().st_size > 0
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["labels"] == len(Dataset.read(finished / "dataset"))
+
+
+def test_the_same_seed_gives_the_same_crystal_and_another_seed_another(finished: Path, tmp_path: Path) -> None:
+    launch(small("growth.n_atoms=15"), tmp_path / "again")
+    launch(small("growth.n_atoms=15", "seed=1"), tmp_path / "other")
+    first = [read(root / "grown/w00/000001.extxyz") for root in (finished, tmp_path / "again", tmp_path / "other")]
+    assert np.array_equal(first[0].positions, first[1].positions)
+    assert not np.allclose(first[0].positions, first[2].positions)
+
+
+def test_an_interrupted_run_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stop in the middle of a step, run the same command again: nothing is lost, nothing is paid for twice."""
+    run, config = tmp_path / "run", small()
+    accept = Campaign._accept
+    accepted = 0
+
+    def stop_at_third(self: Campaign, walker: Walker, choice: int, fate: str, reason: str | None) -> None:
+        nonlocal accepted
+        accepted += 1
+        if accepted == 3:
+            raise KeyboardInterrupt
+        accept(self, walker, choice, fate, reason)
+
+    monkeypatch.setattr(Campaign, "_accept", stop_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, run)
+    before = events_of(run)
+    labels = set(Dataset.read(run / "dataset").uids)
+    monkeypatch.undo()
+    launch(config, run)
+    after = events_of(run)
+    assert after[: len(before)] == before
+    uids = [s.info["uid"] for s in Dataset.read(run / "dataset").structures()]
+    assert labels <= set(uids)
+    assert len(uids) == len(set(uids))
+    steps = [e["step"] for e in after if e["walker"] == 0 and e["fate"] != "rejected"]
+    assert steps == list(range(1, len(steps) + 1))
+
+
+def test_an_oracle_that_fails_at_everything_stops_the_run(tmp_path: Path) -> None:
+    with pytest.raises(CampaignError, match="label"):
+        launch(small("oracle.labels.force_cap=1e-12"), tmp_path / "run")
+    assert (tmp_path / "run" / "dataset" / "failed_labels.jsonl").stat().st_size > 0
+
+
+def test_a_spent_budget_is_kept_to(tmp_path: Path) -> None:
+    launch(small("budget.labels=20", "growth.n_atoms=16", "ask.force_tolerance=0.001"), tmp_path / "run")
+    assert len(Dataset.read(tmp_path / "run" / "dataset")) <= 22  # one step's labels may be under way
+    assert any("budget spent" in (e["reason"] or "") for e in events_of(tmp_path / "run"))

@@ -1,0 +1,149 @@
+"""Kossel on Ray: a real cluster, real actors, a real `ray job submit`; EMT as the oracle, a very small committee."""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from ase.io import read
+
+from growth.config import load_config
+from growth.seeds import make_seed
+from growth.simulator import init, replay
+
+ROOT = Path(__file__).parents[1]
+DEMO = ROOT / "growth" / "configs" / "al_emt.yaml"
+SMALL = [
+    "growth.n_atoms=16",
+    "growth.hops_per_step=0",
+    "growth.sites.max_candidates=5",
+    "growth.sites.n_competing=3",
+    "growth.sites.max_steps=30",
+    "initial.n=14",
+    "learner.network={n_members: 2, n_features: 8, n_steps: 1, n_message_features: 8, n_directions: 4}",
+    "learner.train.steps=60",
+    "learner.update.steps=10",
+    "certificate={path_steps: 2, site_steps: 1}",
+]
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(600)]
+
+
+def settings() -> list[str]:
+    return [word for override in SMALL for word in ("--set", override)]
+
+
+def assert_grown(run: Path, n_atoms: int = 16) -> None:
+    """Both walkers are there, and their events rebuild them."""
+    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    seed = init(make_seed(load_config(DEMO).structure)).crystal
+    for walker in range(2):
+        lines = [e for e in events if e["walker"] == walker and e["fate"] != "rejected"]
+        grown = read(run / "grown" / f"w{walker:02d}" / f"{lines[-1]['step']:06d}.extxyz")
+        assert len(grown) == n_atoms
+        assert np.abs(replay(seed, lines).positions - grown.positions).max() < 1e-8
+    assert (run / "certificate.json").exists()
+
+
+def free_port() -> int:
+    """A port below the range from which Ray's workers take theirs."""
+    for port in range(7000 + os.getpid() % 1000, 9999):
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
+    raise RuntimeError("no free port")
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """The environment of a client of a small cluster with token authentication, ended by pid."""
+    dashboard = free_port()
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    environment |= {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
+    }
+    command = ["ray", "start", "--head", "--block", "--num-cpus=2", "--dashboard-host=127.0.0.1"]
+    command += ["--port=0", f"--dashboard-port={dashboard}", f"--temp-dir={tmp_path_factory.mktemp('r')}"]
+    head_environment = {key: value for key, value in environment.items() if key != "RAY_ADDRESS"}
+    log = tmp_path_factory.mktemp("log") / "head.log"
+    with log.open("w") as output:
+        head = subprocess.Popen(command, env=head_environment, stdout=output, stderr=output, start_new_session=True)
+    try:
+        _wait_for(environment, head, log)
+        yield environment
+    finally:
+        head.send_signal(signal.SIGTERM)
+        try:
+            head.wait(30)
+        except subprocess.TimeoutExpired:
+            os.killpg(head.pid, signal.SIGKILL)
+
+
+def _wait_for(environment: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
+    for _ in range(60):
+        listed = subprocess.run(["ray", "job", "list"], env=environment, capture_output=True, check=False, timeout=60)
+        if listed.returncode == 0:
+            return
+        assert head.poll() is None, log.read_text()
+        time.sleep(1)
+    raise AssertionError(log.read_text())
+
+
+def submit(
+    cluster: dict[str, str], cwd: Path, options: list[str], entry: list[str]
+) -> subprocess.CompletedProcess[str]:
+    command = ["ray", "job", "submit", *options, "--", *entry]
+    return subprocess.run(command, env=cluster, cwd=cwd, capture_output=True, text=True, timeout=400, check=False)
+
+
+def test_job_from_an_unrelated_folder(cluster: dict[str, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    entry = ["python", str(ROOT / "growth" / "run.py"), str(DEMO), "--run-dir", str(run), *settings()]
+    done = submit(cluster, tmp_path, [], entry)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert_grown(run)
+
+
+def test_job_with_its_own_working_directory(cluster: dict[str, str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    entry = ["python", "growth/run.py", "growth/configs/al_emt.yaml", "--run-dir", str(run), *settings()]
+    done = submit(cluster, ROOT, ["--working-dir", "."], entry)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert_grown(run)
+
+
+def test_relative_run_directory_in_a_job_copy_is_refused(cluster: dict[str, str]) -> None:
+    done = submit(cluster, ROOT, ["--working-dir", "."], ["python", "growth/run.py", "--run-dir", "here"])
+    assert done.returncode != 0
+    assert "absolute" in done.stdout + done.stderr
+
+
+def test_interrupted_and_continued(tmp_path: Path) -> None:
+    """SIGINT at an arbitrary moment of a private-cluster run; the same command finishes it."""
+    run = tmp_path / "run"
+    command = [sys.executable, str(ROOT / "growth" / "run.py"), str(DEMO), "--run-dir", str(run), *settings()]
+    first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 240
+    while not (run / "events.jsonl").exists() and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert first.poll() is None
+    first.send_signal(signal.SIGINT)
+    output, _ = first.communicate(timeout=60)
+    assert first.returncode == 130, output[-3000:]
+    assert "Traceback" not in output
+    before = (run / "events.jsonl").read_text()
+    second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+    assert second.returncode == 0, second.stdout[-3000:] + second.stderr[-3000:]
+    assert (run / "events.jsonl").read_text().startswith(before[: before.rfind("\n") + 1])
+    assert_grown(run)
