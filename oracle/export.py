@@ -52,6 +52,7 @@ def _to_db(structures: Sequence[Atoms], path: Path) -> None:
         with connect(temporary) as database:
             for structure in structures:
                 bare = structure.copy()
+                bare.info.clear()
                 bare.calc = structure.calc
                 pairs = {
                     key: value

@@ -16,6 +16,7 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.db import connect
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
 from oracle.errors import InputError
@@ -70,22 +71,22 @@ def read_structures(path: str | Path) -> list[Atoms]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            structures = ase.io.read(path, index=":")
+            structures = _read_database(path) if path.suffix == ".db" else ase.io.read(path, index=":")
     except Exception as error:  # every reader of ASE has exceptions of its own
         raise InputError(f"{path}: cannot be read as structures ({_explain(error)})") from error
     if not structures:
         raise InputError(f"{path}: holds no structure")
-    for structure in structures:
-        _unwrap_database_row(structure)
     return list(structures)
 
 
-def _unwrap_database_row(structure: Atoms) -> None:
-    """ase.db hands key-value pairs and data over as two dictionaries inside `info`; ours belong into `info` itself."""
-    pairs = structure.info.pop("key_value_pairs", None)
-    data = structure.info.pop("data", None)
-    structure.info.pop("unique_id", None)
-    structure.info |= (data or {}).get("info") or pairs or {}
+def _read_database(path: Path) -> list[Atoms]:
+    """Read an ase.db with what our export keeps in its rows, or else with their key-value pairs (ase.io drops both)."""
+    structures = []
+    for row in connect(path).select():
+        structure = row.toatoms()
+        structure.info |= row.data.get("info") or row.key_value_pairs
+        structures.append(structure)
+    return structures
 
 
 def _explain(error: Exception) -> str:

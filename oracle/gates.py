@@ -11,6 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.data import covalent_radii
 from ase.neighborlist import neighbor_list
+from jaxtyping import Float
 
 from oracle.settings import LabelSettings
 
@@ -118,12 +119,12 @@ def energy_window(n_atoms: int, energy: float, window: tuple[float, float] | Non
     return f"energy of {per_atom:.2f} eV per atom lies outside of [{window[0]:g}, {window[1]:g}]"
 
 
-def force_cap(forces: np.ndarray, cap: float) -> Reason:
+def force_cap(forces: Float[np.ndarray, "n_atoms 3"], cap: float) -> Reason:
     largest = float(np.linalg.norm(forces, axis=1).max())
     return None if largest <= cap else f"largest force {largest:.1f} eV/Å exceeds force_cap = {cap:g}"
 
 
-def net_force(forces: np.ndarray, *, periodic: bool, per_atom: float) -> Reason:
+def net_force(forces: Float[np.ndarray, "n_atoms 3"], *, periodic: bool, per_atom: float) -> Reason:
     """Forces on an isolated cluster sum to zero, up to grid noise."""
     if periodic:
         return None

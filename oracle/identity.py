@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
+from jaxtyping import Float, Int
 
 RESOLUTION = 1e-5  # Å
 
@@ -52,7 +53,7 @@ def uid(structure: Atoms, method_hash: str) -> str:
     return letter_first(digest.hexdigest()[:24])
 
 
-def _counted(lengths: np.ndarray) -> np.ndarray:
+def _counted(lengths: Float[np.ndarray, "rows 3"]) -> Int[np.ndarray, "rows 3"]:
     """Return lengths (Å) as whole numbers of RESOLUTION: integers know neither -0.0 nor rounding noise."""
     if not np.isfinite(lengths).all():
         raise ValueError("a structure with positions or a cell that are not finite has no uid")

@@ -86,7 +86,10 @@ class Method(BaseModel):
         return self.model_dump(mode="json", exclude_none=True)
 
     def surface(self) -> dict[str, Any]:
-        """Return everything that defines the energy surface, as JSON-like data."""
+        """Return everything that defines the energy surface, as JSON-like data.
+
+        A field that is None is not in it: a later field whose default is None leaves the hashes of old labels alone.
+        """
         return self.to_dict()
 
     def boxed(self, structure: Atoms) -> Atoms:

@@ -93,7 +93,9 @@ class LabelRunner:
             job = {"structure": pack(structure), "method": self.method.to_dict(), "n_ranks": self.settings.n_ranks}
             (directory / "job.json").write_text(json.dumps(job))
             result = self._run(directory)
-            keep = isinstance(result, RawFailure) and self.scratch is not None
+            if isinstance(result, RawFailure) and self.scratch is not None:
+                keep = True
+                return RawFailure(result.reason, f"{result.detail} (log: {directory})")
             return result
         finally:
             if not keep:

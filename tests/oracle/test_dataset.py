@@ -159,6 +159,19 @@ def test_a_crash_at_any_write_leaves_a_good_dataset(tmp_path, monkeypatch, fails
         assert dataset.verify() == []
 
 
+def test_what_a_killed_writer_left_is_cleared(tmp_path):
+    uids = fill(tmp_path, 1)
+    left = tmp_path / "segments" / ".000001.extxyz.abc.tmp"
+    left.write_text("1\n\nAl")
+    (tmp_path / "segments" / "000001.extxyz.sha256").write_text("0  000001.extxyz\n")
+    assert Dataset.read(tmp_path).uids == uids
+    with Dataset.open(tmp_path) as dataset:
+        dataset.add([make(1)])
+        assert dataset.verify() == []
+    assert not left.exists()
+    assert len(Dataset.read(tmp_path)) == 2
+
+
 def test_verify_sees_a_structure_that_is_not_its_uid(tmp_path):
     fill(tmp_path, 1)
     path = tmp_path / "segments" / "000000.extxyz"

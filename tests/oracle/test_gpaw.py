@@ -62,6 +62,22 @@ def test_an_element_without_paw_data_fails_with_its_name():
     assert "Fm" in failed.detail
 
 
+def test_ranks_of_a_gpaw_without_mpi_are_refused_in_words(tmp_path, monkeypatch):
+    """Through a launcher that starts one process whatever it is told."""
+    from gpaw import cgpaw
+
+    if cgpaw.have_mpi:
+        pytest.skip("this GPAW has MPI")
+    launcher = tmp_path / "mpirun"
+    launcher.write_text('#!/bin/sh\nwhile [ "$1" != "-n" ]; do shift; done; shift 2; exec "$@"\n')
+    launcher.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    (failed,) = label([Atoms("Al")], FAST, LabelSettings(n_ranks=2))
+    assert isinstance(failed, FailedLabel)
+    assert failed.reason == "crash"
+    assert "MPI" in failed.detail
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("preset", ["lcao", "pw"])
 def test_every_preset_labels_what_is_periodic_and_what_is_not(preset):

@@ -74,6 +74,12 @@ def test_every_surface_has_its_own_hash_and_comes_back_from_its_dict():
     assert Method.from_dict({"kind": "lj"}).hash == Method.from_dict({"kind": "lj", "rc": 3.0}).hash
 
 
+def test_hashes_stay_what_they_are():
+    """A changed hash makes every stored label unusable: change these only with the surface."""
+    assert Method.from_dict({"kind": "emt"}).hash == "c7376eea08d35f3d"
+    assert Method.from_dict({"kind": "lj", "epsilon": 0.4, "sigma": 2.5}).hash == "d8219eb707dfd7b7"
+
+
 def gpaw(**overrides) -> Method:
     return Method.from_dict({"kind": "gpaw", **overrides})
 
