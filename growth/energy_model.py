@@ -7,7 +7,7 @@ energy model of the same surface, used where many candidates are relaxed (it may
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -15,10 +15,8 @@ from ase.calculators.calculator import Calculator, all_changes
 
 from learner.prediction import Prediction
 
-if TYPE_CHECKING:
-    from learner.committee import Committee
 
-
+@runtime_checkable
 class EnergyModel(Protocol):
     """A callable `model(structures) -> Prediction`; the answer for a structure depends on that structure alone."""
 
@@ -34,6 +32,24 @@ class EnergyModel(Protocol):
 
     def __call__(self, structures: Sequence[Atoms]) -> Prediction:
         """Energies (eV) and forces (eV/Å, constraints not applied) of each structure."""
+        ...
+
+
+@runtime_checkable
+class Committee(Protocol):
+    """What of `learner.Committee` is used here, so that growing on EMT imports no torch."""
+
+    @property
+    def reach(self) -> float:
+        """Å."""
+        ...
+
+    def member(self, index: int) -> "Committee":
+        """One member as a committee of one."""
+        ...
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Mean energies and forces, with their spread over the members."""
         ...
 
 
@@ -85,7 +101,7 @@ class CommitteeModel:
         committee: `learner.Committee`; its `reach` is taken over, its `member(0)` becomes `screen`.
     """
 
-    def __init__(self, committee: "Committee") -> None:
+    def __init__(self, committee: Committee) -> None:
         self.committee = committee
 
     @property
