@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Iterable
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -293,5 +294,6 @@ def _copy(entry: Atoms) -> Atoms:
 
 def _provenance(uid: str, origin: dict[str, Any]) -> dict[str, Any]:
     """Return a provenance record: where, when and with what a label was made."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3])), "ase": version("ase"), "numpy": version("numpy")}
+    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
+    versions |= {name: version(name) for name in ("ase", "numpy", "gpaw") if find_spec(name) is not None}
     return {"uid": uid, "time": round(time.time(), 3), "host": socket.gethostname(), "versions": versions, **origin}

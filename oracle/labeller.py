@@ -31,7 +31,7 @@ class Labeller:
         method: the energy surface.
         settings: time, processes, gates.
         scratch: directory in which the logs of failed labels are kept; by default they are thrown away.
-        cache: directory of labels shared between runs; by default `settings.cache`.
+        cache: directory of labels shared between runs, looked up before paying; by default none.
     """
 
     def __init__(
@@ -45,7 +45,6 @@ class Labeller:
         self.method = method
         self.settings = settings
         self.method_hash = method.hash
-        cache = settings.cache if cache is None else cache
         self._cache = None if cache is None else LabelCache(Path(cache))
         self._batch = BatchWorker(method, settings) if method.cheap else None
         self._runner = (
@@ -138,12 +137,18 @@ class Labeller:
         return result
 
 
-def label(structures: Sequence[Atoms], method: Method, settings: LabelSettings = _DEFAULTS) -> list[Outcome]:
+def label(
+    structures: Sequence[Atoms],
+    method: Method,
+    settings: LabelSettings = _DEFAULTS,
+    *,
+    cache: str | Path | None = None,
+) -> list[Outcome]:
     """Label structures once: start what is needed, label, end it. For many calls keep a `Labeller`.
 
     Returns:
         One labelled structure or `FailedLabel` for each, in order. Labelled structures hold energy, free_energy (eV)
         and forces (eV/Å) in their calculator, and the same as REF_ keys in `info` and `arrays`.
     """
-    with Labeller(method, settings) as labeller:
+    with Labeller(method, settings, cache=cache) as labeller:
         return labeller(structures)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -23,9 +21,6 @@ class LabelSettings(BaseModel):
         default=("mpirun", "--oversubscribe", "--bind-to", "none"), description="MPI launcher; '-n N' is appended"
     )
     failure_budget: int = Field(default=20, ge=1, description="failures in a row that stop the labelling of a file")
-    cache: Path | None = Field(
-        default=None, description="directory of labels shared between runs, looked up before paying"
-    )
 
     max_atoms: int = Field(default=200, ge=1, description="gate before: larger structures are refused")
     overlap_fraction: float = Field(

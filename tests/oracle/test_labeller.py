@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.calculators.emt import EMT
-from ase.cluster import Icosahedron
 from ase.constraints import FixAtoms
 
 from oracle import FailedLabel, InputError, Labeller, LabelSettings, Method, label, uid, worker
@@ -100,6 +99,29 @@ def test_labels_are_those_of_the_calculator(structures, labels, emt):
         assert structure.calc is None
         assert "uid" not in structure.info
     assert labels[0].info["config_type"] == "seed"
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"kind": "lj", "epsilon": 0.3, "sigma": 2.4},
+        {"kind": "ase", "calculator": "morse", "settings": {"r0": 2.8, "epsilon": 0.4}},
+        {"kind": "ase", "calculator": "emt"},
+    ],
+)
+def test_every_cheap_method_labels(data, cluster):
+    method = Method.from_dict(data)
+    outcome = label([cluster], method)[0]
+    direct = cluster.copy()
+    direct.calc = method.calculator(direct)
+    assert outcome.info["REF_energy"] == outcome.info["REF_free_energy"] == direct.get_potential_energy()
+    assert np.array_equal(outcome.get_forces(), direct.get_forces())
+
+
+def test_a_calculator_that_is_not_there_fails_with_its_name(cluster):
+    outcome = label([cluster], Method.from_dict({"kind": "ase", "calculator": "hotbit"}))[0]
+    assert isinstance(outcome, FailedLabel)
+    assert "calculator 'hotbit' is not installed" in outcome.detail
 
 
 def test_forces_are_raw_whatever_is_fixed(cluster, emt):
@@ -318,7 +340,7 @@ def test_a_silent_death_has_words(tmp_path):
 
 
 def test_a_cache_pays_once(emt, cluster, tmp_path, monkeypatch):
-    first = label([cluster], emt, LabelSettings(cache=tmp_path / "cache"))[0]
+    first = label([cluster], emt, cache=tmp_path / "cache")[0]
     with Labeller(emt, cache=tmp_path / "cache") as labeller:
         monkeypatch.setattr(BatchWorker, "_start", lambda self: pytest.fail("paid again"))
         moved = cluster.copy()
@@ -332,10 +354,8 @@ def test_a_cache_pays_once(emt, cluster, tmp_path, monkeypatch):
 
 
 def test_a_damaged_label_in_the_cache_is_made_anew(emt, cluster, tmp_path):
-    settings = LabelSettings(cache=tmp_path)
-    energy = label([cluster], emt, settings)[0].info["REF_energy"]
+    energy = label([cluster], emt, cache=tmp_path)[0].info["REF_energy"]
     (path,) = tmp_path.rglob("*.extxyz")
     path.write_text(path.read_text().replace("REF_energy=", "REF_energy=1"))
     with pytest.warns(UserWarning, match="checksum"):
-        assert label([cluster], emt, settings)[0].info["REF_energy"] == energy
-    assert label([Icosahedron("Cu", 2)], Method.from_dict({"kind": "emt"}), settings)[0].info["REF_energy"] != energy
+        assert label([cluster], emt, cache=tmp_path)[0].info["REF_energy"] == energy
