@@ -49,7 +49,7 @@ def calibrate(
 
 def expected_error(std: Float[np.ndarray, " *n"], factor: float) -> Float[np.ndarray, " *n"]:
     """Expected absolute error of a committee's mean: factor · std · √(2/π)."""
-    return np.asarray(std) * (factor * _MEAN_ABSOLUTE)
+    return np.asarray(std * (factor * _MEAN_ABSOLUTE))
 
 
 def coverage(residuals: Float[np.ndarray, " n"], std: Float[np.ndarray, " n"], level: float = 0.9) -> float:

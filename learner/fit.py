@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .data import Batch, Example, join_examples
 from .graph import sum_atoms
+from .metrics import Numbers
 from .settings import TrainSettings, UpdateSettings
 from .vimpnn import VIMPNN
 
@@ -141,7 +142,7 @@ class Fit:
         fall = 0.5 * (1 + math.cos(math.pi * (p - s.warm_up) / (1 - s.warm_up)))
         return s.learning_rate * (s.final_rate + (1 - s.final_rate) * fall)
 
-    def step(self) -> dict[str, float]:
+    def step(self) -> Numbers:
         """One batch, one step of every member; returns what to log."""
         chosen = self.sampler.draw()
         batch = join_examples([self.examples[k] for k in chosen])

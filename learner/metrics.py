@@ -13,8 +13,10 @@ from .calibration import coverage
 from .data import read_labels
 from .prediction import Prediction
 
+Numbers = dict[str, int | float]
 
-def evaluate(model: Callable[[Sequence[Atoms]], Prediction], structures: Sequence[Atoms]) -> dict[str, float]:
+
+def evaluate(model: Callable[[Sequence[Atoms]], Prediction], structures: Sequence[Atoms]) -> Numbers:
     """Errors of an energy model on labelled structures, against the free energy where a label has one.
 
     Args:
@@ -36,7 +38,7 @@ def evaluate(model: Callable[[Sequence[Atoms]], Prediction], structures: Sequenc
     prediction = model(structures)
     n_atoms = np.array([len(a) for a in structures])
     error = 1e3 * (prediction.energies - np.array([label.energy for label in labels])) / n_atoms
-    out = {
+    out: Numbers = {
         "n_structures": len(structures),
         "energy_mae_mev_per_atom": float(np.abs(error).mean()),
         "energy_rmse_mev_per_atom": float(np.sqrt((error**2).mean())),

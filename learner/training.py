@@ -21,11 +21,11 @@ from .data import Example, dataset_hash, join_examples, make_examples, reference
 from .errors import InputError
 from .fit import Fit
 from .graph import join_graphs
-from .metrics import evaluate
+from .metrics import Numbers, evaluate
 from .settings import NetworkSettings, TrainSettings, UpdateSettings
 from .vimpnn import VIMPNN, seeded
 
-Progress = Callable[[dict[str, float]], None]
+Progress = Callable[[Numbers], None]
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,8 @@ class TrainResult:
     """
 
     committee: Committee
-    history: list[dict[str, float]]
-    metrics: dict[str, float]
+    history: list[Numbers]
+    metrics: Numbers
 
 
 @dataclass(frozen=True)
@@ -180,7 +180,7 @@ def update(
     return UpdateResult(best, promoted, metrics, reason)
 
 
-def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, dict[str, float]]:
+def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, Numbers]:
     """`evaluate` of all structures, and of those in each bin of sizes (bins without structures are left out)."""
     out = {"all": evaluate(committee, structures)}
     bins = np.searchsorted(np.asarray(edges), [len(a) for a in structures])
@@ -190,9 +190,7 @@ def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[i
     return out
 
 
-def not_worse(
-    before: dict[str, dict[str, float]], after: dict[str, dict[str, float]], tolerance: float
-) -> tuple[bool, str]:
+def not_worse(before: dict[str, Numbers], after: dict[str, Numbers], tolerance: float) -> tuple[bool, str]:
     """Whether no bin is worse by more than the tolerance (relative), plus 0.5 meV/atom and 5 meV/Å.
 
     Args:
@@ -260,7 +258,7 @@ def _with_state(network: VIMPNN, state: dict[str, torch.Tensor]) -> VIMPNN:
     return copy
 
 
-def _validation(fit: Fit, header: Header, validation: Sequence[Atoms]) -> dict[str, float]:
+def _validation(fit: Fit, header: Header, validation: Sequence[Atoms]) -> Numbers:
     """Errors of the running mean on the validation set, as `validation_…`."""
     if not validation:
         return {}
@@ -273,7 +271,7 @@ def _key(header: Header, settings: TrainSettings, seed: int) -> str:
     return hashlib.sha256(f"{header.model_dump_json()}{settings.model_dump_json()}{seed}".encode()).hexdigest()
 
 
-def _store(fit: Fit, checkpoint: Path, key: str, history: list[dict[str, float]]) -> None:
+def _store(fit: Fit, checkpoint: Path, key: str, history: list[Numbers]) -> None:
     """Write a checkpoint; the JSON, written last, names the hash of the tensors."""
     checkpoint.mkdir(parents=True, exist_ok=True)
     tensors, facts = fit.state()
@@ -283,7 +281,7 @@ def _store(fit: Fit, checkpoint: Path, key: str, history: list[dict[str, float]]
     write_whole(checkpoint / "fit.json", json.dumps(facts).encode())
 
 
-def _resume(fit: Fit, checkpoint: Path, key: str) -> list[dict[str, float]]:
+def _resume(fit: Fit, checkpoint: Path, key: str) -> list[Numbers]:
     """Go on from a checkpoint if it is whole and of this training; returns its history, or [] for a fresh start."""
     try:
         facts = json.loads((checkpoint / "fit.json").read_bytes())

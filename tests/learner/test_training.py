@@ -1,0 +1,174 @@
+"""Training and updating: overfits a tiny set, is deterministic, resumes, rolls back, refuses."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+from learner import InputError, NetworkSettings, TrainSettings, UpdateSettings, evaluate, train, update
+from learner.data import read_label, reference_energies
+from learner.fit import Sampler, bootstrap_weights
+from learner.training import not_worse
+
+from .conftest import cluster, with_label
+
+TINY = NetworkSettings(n_members=2, n_features=16, n_message_features=8, n_directions=4, n_radial=5)
+QUICK = TrainSettings(steps=15, batch_atoms=60, validate_every=5)
+SHORT = UpdateSettings(steps=10, batch_atoms=60)
+
+
+@pytest.fixture(scope="module")
+def labelled():
+    return [with_label(Atoms("Al"))] + [with_label(cluster(6 + k % 7, seed=k)) for k in range(12)]
+
+
+@pytest.fixture(scope="module")
+def fitted(labelled):
+    settings = TrainSettings(steps=250, batch_atoms=100, validate_every=50)
+    return train(labelled[:9], labelled[9:], TINY, settings, seed=1)
+
+
+def test_overfits_a_tiny_set(fitted, labelled):
+    metrics = evaluate(fitted.committee, labelled[1:9])
+    assert metrics["energy_mae_mev_per_atom"] < 5
+    assert metrics["force_mae_mev_per_A"] < 40
+    assert len(fitted.history) == 5
+    assert fitted.metrics["n_structures"] == 4
+    assert fitted.committee.header.e0_source == "isolated_atom"
+    assert fitted.committee([labelled[0]]).energies[0] == pytest.approx(read_label(labelled[0], 0).energy)
+
+
+def test_same_seed_same_weights(labelled):
+    runs = [train(labelled, [], TINY, QUICK, seed=s).committee for s in (3, 3, 4)]
+    a, b, c = (r([labelled[5]]).member_energies for r in runs)
+    assert np.array_equal(a, b)
+    assert not np.array_equal(a, c)
+    assert a[0] != a[1]
+
+
+def test_resumes_where_it_stopped(labelled, tmp_path):
+    whole = train(labelled, labelled[:3], TINY, QUICK, seed=0).committee
+
+    def stop(entry):
+        if entry["step"] == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(labelled, labelled[:3], TINY, QUICK, seed=0, progress=stop, checkpoint=tmp_path)
+    steps = []
+    resumed = train(
+        labelled, labelled[:3], TINY, QUICK, 0, progress=lambda e: steps.append(e["step"]), checkpoint=tmp_path
+    )
+    assert steps == list(range(11, 16))
+    assert [e["step"] for e in resumed.history] == [5, 10, 15]
+    assert np.array_equal(resumed.committee(labelled[:2]).member_energies, whole(labelled[:2]).member_energies)
+
+
+def test_another_training_does_not_resume(labelled, tmp_path):
+    train(labelled, [], TINY, QUICK, seed=0, checkpoint=tmp_path)
+    steps = []
+    train(labelled, [], TINY, QUICK, 1, progress=lambda e: steps.append(e["step"]), checkpoint=tmp_path)
+    assert steps[0] == 1
+
+
+def test_update_learns_the_new(fitted, labelled):
+    new = [with_label(cluster(14, seed=50 + k, spacing=4.3)) for k in range(3)]
+    before = fitted.committee(new).energies
+    result = update(fitted.committee, new, labelled, labelled[9:], UpdateSettings(steps=80, tolerance=0.5), seed=0)
+    assert result.promoted, result.reason
+    assert result.committee is not fitted.committee
+    assert np.array_equal(fitted.committee(new).energies, before)
+    old, now = evaluate(fitted.committee, new), evaluate(result.committee, new)
+    assert now["energy_mae_mev_per_atom"] < old["energy_mae_mev_per_atom"]
+    assert now["force_mae_mev_per_A"] < old["force_mae_mev_per_A"]
+    assert result.committee.header.n_labels == len(new) + len(labelled)
+
+
+def test_update_rolls_back_a_worse_model(fitted, labelled):
+    wrong = [with_label(cluster(8, seed=k), energy=40.0 + k, forces=np.full((8, 3), 9.0)) for k in range(4)]
+    result = update(fitted.committee, wrong, [], labelled[9:], SHORT.model_copy(update={"learning_rate": 0.05}), seed=0)
+    assert not result.promoted
+    assert result.committee is fitted.committee
+    assert "rose from" in result.reason
+
+
+def test_update_is_deterministic(fitted, labelled):
+    a, b = (update(fitted.committee, labelled[9:], labelled[:9], [], SHORT, seed=5) for _ in range(2))
+    assert a.metrics == b.metrics
+
+
+@pytest.mark.parametrize(
+    ("change", "promoted"),
+    [
+        ({}, True),
+        ({"energy_mae_mev_per_atom": 5.4}, True),
+        ({"energy_mae_mev_per_atom": 8.0}, False),
+        ({"force_mae_mev_per_A": 60.0}, False),
+        ({"energy_mae_mev_per_atom": float("nan")}, False),
+    ],
+)
+def test_not_worse(change, promoted):
+    old = {"energy_mae_mev_per_atom": 5.0, "force_mae_mev_per_A": 40.0}
+    assert not_worse({"all": old, "<=20": old}, {"all": old, "<=20": {**old, **change}}, 0.1)[0] is promoted
+
+
+def test_single_member_and_no_forces(labelled):
+    plain = [with_label(a, energy=a.get_potential_energy()) for a in labelled]
+    result = train(plain, [], TINY.model_copy(update={"n_members": 1}), QUICK)
+    assert "force_mae_mev_per_A" not in result.metrics
+    assert np.isfinite(result.metrics["energy_mae_mev_per_atom"])
+
+
+def test_budget_in_minutes(labelled):
+    result = train(labelled, [], TINY, TrainSettings(minutes=0.02), seed=0)
+    assert np.isfinite(result.metrics["energy_mae_mev_per_atom"])
+
+
+def test_refusals(labelled, fitted):
+    bare = cluster(5)
+    with pytest.raises(InputError, match=r"structure 13 .* carries no energy"):
+        train([*labelled, bare], [], TINY, QUICK)
+    with pytest.raises(InputError, match="nothing to learn"):
+        train(labelled[:1], [], TINY, QUICK)
+    with pytest.raises(InputError, match="holds Cu"):
+        train(labelled, [with_label(cluster(5, symbol="Cu"))], TINY, QUICK)
+    mixed = [with_label(cluster(5), method_hash="a"), with_label(cluster(6), method_hash="b")]
+    with pytest.raises(InputError, match="do not mix: a, b"):
+        train(mixed, [], TINY, QUICK)
+    with pytest.raises(InputError, match="nothing new"):
+        update(fitted.committee, [], labelled, [], SHORT)
+    with pytest.raises(InputError, match="not finite"):
+        train([*labelled, with_label(cluster(4), energy=np.inf)], [], TINY, QUICK)
+
+
+def test_reference_energies_without_isolated_atoms():
+    structures = [
+        with_label(Atoms(f"Al{a}Cu{b}", positions=np.arange(a + b)[:, None] * [3.0, 0, 0]), energy=-2.0 * a - 3.0 * b)
+        for a, b in ((1, 2), (3, 1), (2, 2))
+    ]
+    e0, source = reference_energies(structures, [13, 29])
+    assert source == "least_squares"
+    assert e0 == pytest.approx({13: -2.0, 29: -3.0})
+
+
+def test_sampler_sees_everything_once_a_round():
+    sampler = Sampler([[10] * 6, [10] * 9], [0.34, 0.66], 60, np.random.default_rng(0))
+    batches = [sampler.draw() for _ in range(6)]
+    assert all(len(set(b)) == len(b) for b in batches)
+    counts = np.bincount(np.concatenate(batches), minlength=15)
+    assert counts[:6].max() - counts[:6].min() <= 1
+    assert counts[6:].max() - counts[6:].min() <= 1
+
+
+def test_bootstrap_weights():
+    weights = bootstrap_weights(np.random.default_rng(0), 4, 5000, 0.5)
+    assert weights.mean() == pytest.approx(1, abs=0.02)
+    assert weights.std() == pytest.approx(0.5, abs=0.02)
+    assert (bootstrap_weights(np.random.default_rng(0), 1, 3, 0.5) == 1).all()
+
+
+def test_training_leaves_no_gradients(fitted):
+    assert all(p.grad is None for p in fitted.committee.network.parameters())
+    assert fitted.committee.network.embed.dtype == torch.float32
