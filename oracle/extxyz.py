@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +23,7 @@ from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 from oracle.errors import InputError
 
 _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating)
+_ORDINARY = re.compile(r"[A-Za-z][A-Za-z0-9_ .,:;+/-]*")
 _HEADER_KEYS = ("Properties", "Lattice", "pbc")
 _COLUMN_KINDS = {"f": "R", "i": "I", "b": "L"}
 
@@ -110,11 +112,11 @@ def _info_text(info: dict[str, Any]) -> str:
 
 
 def _reads_back(text: str, key: str, value: str) -> bool:
-    """Whether ASE reads the plain form as the same string (not so for "123", "T", "", a quote, a line break)."""
-    if "\n" in text or not text.isascii():
+    """Whether the plain form is safe: ordinary words that ASE does not take for a number, a truth value or a list."""
+    if not _ORDINARY.fullmatch(value):
         return False
-    found = key_val_str_to_dict(text)
-    return list(found) == [key] and isinstance(found[key], str) and found[key] == value
+    found = key_val_str_to_dict(text)[key]
+    return isinstance(found, str) and found == value
 
 
 def _join(values: Iterable[Any]) -> str:
