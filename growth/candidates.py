@@ -83,19 +83,21 @@ def find_candidates(structure: Atoms, species: str, bond_length: float | None = 
     lengths = bond_lengths(structure, species, bond_length)
     reach = float(lengths.max())
     points, owner = with_images(structure, 2.5 * reach)
-    surface = _Surface(points, lengths[owner], reach)
+    surface = _Surface(points, lengths[owner], reach, len(structure))
     groups = [_three_touches(surface), _two_touches(surface), _one_touch(surface)]
     positions = np.concatenate([position for position, _ in groups])
     frames = np.concatenate([frame for _, frame in groups])
     n_touches = np.repeat([3, 2, 1], [len(position) for position, _ in groups])
-    allowed = surface.free(positions) & _beside_movable(positions, structure, surface, owner)
-    allowed &= _in_window(positions, structure)
-    positions, frames, n_touches = positions[allowed], frames[allowed], n_touches[allowed]
-    kept = _not_swallowed(positions, n_touches, reach)
-    positions, frames, n_touches = positions[kept], frames[kept], n_touches[kept]
-    closeness, openness = _surroundings(positions, surface)
-    fingerprints = distances_by_species(positions, points, structure.numbers[owner])
-    found = Candidates(positions, n_touches, frames, closeness, fingerprints)[openness > OPEN]
+    positions = _in_window(positions, structure)
+    allowed = np.flatnonzero(surface.free(positions) & _beside_movable(positions, structure, surface, owner))
+    closeness, openness = _surroundings(positions[allowed], surface)
+    order = np.lexsort((-closeness.round(6), -n_touches[allowed]))[: len(allowed)]
+    allowed, closeness, openness = allowed[order], closeness[order], openness[order]
+    fingerprints = distances_by_species(positions[allowed], points, structure.numbers[owner])
+    fingerprints = np.minimum(fingerprints, 2.4 * reach) if structure.pbc.any() else fingerprints
+    found = Candidates(positions[allowed], n_touches[allowed], frames[allowed], closeness, fingerprints)
+    kept = _not_swallowed(found.positions, found.n_touches, reach, structure)
+    found = found[kept & (openness > OPEN)]
     return found[_distinct(found.fingerprints, 0.01 * reach)]
 
 
@@ -121,28 +123,33 @@ def with_images(structure: Atoms, width: float) -> tuple[np.ndarray, np.ndarray]
 class _Surface:
     """The points a probe may touch.
 
-    points: (n_points, 3), Å. radii: (n_points,), bond length to each. outward: (n_points, 3), minus the mean unit
-    vector to the neighbours. outer: numbers of the points that are not walled in.
+    points: (n_points, 3), Å, atoms before images. radii: (n_points,), bond length to each. outer: numbers of the points
+    that are not walled in. Pairs and triples hold at least one atom: all others are translations of these.
     """
 
-    def __init__(self, points: np.ndarray, radii: np.ndarray, reach: float) -> None:
-        self.points, self.radii, self.reach = points, radii, reach
+    def __init__(self, points: np.ndarray, radii: np.ndarray, reach: float, n_atoms: int) -> None:
+        self.points, self.radii, self.reach, self.n_atoms = points, radii, reach, n_atoms
         self.tree = cKDTree(points)
-        self.outward = np.array([self.away_from(point) for point in points])
         n_near = self.tree.query_ball_point(points, 1.25 * reach, return_length=True) - 1
-        self.outer = np.flatnonzero((n_near < 12) | (np.linalg.norm(self.outward, axis=1) > 0.05))
+        self.outer = np.flatnonzero((n_near < 12) | (np.linalg.norm(self.away_from(points), axis=1) > 0.05))
 
-    def away_from(self, place: np.ndarray) -> np.ndarray:
-        """Minus the mean unit vector from a place to the points around it, (3,)."""
-        vectors = place - self.points[sorted(self.tree.query_ball_point(place, 1.5 * self.reach))]
+    def away_from(self, places: np.ndarray) -> np.ndarray:
+        """Minus the mean unit vector from each place to the points around it, (n_places, 3); zero where none are."""
+        near = self.tree.query_ball_point(places, 1.5 * self.reach, return_sorted=True)
+        counts = np.array([len(numbers) for numbers in near], dtype=int)
+        place = np.repeat(np.arange(len(places)), counts)
+        vectors = places[place] - self.points[np.concatenate([*near, []]).astype(int)]
         lengths = np.linalg.norm(vectors, axis=1)
-        vectors = vectors[lengths > 1e-9] / lengths[lengths > 1e-9, None]
-        return vectors.mean(axis=0) if len(vectors) else np.zeros(3)
+        vectors[lengths < 1e-9] = 0.0
+        units = vectors / np.maximum(lengths, 1e-9)[:, None]
+        total = np.column_stack([np.bincount(place, units[:, k], len(places)) for k in range(3)])
+        return total / np.maximum(counts, 1)[:, None]
 
     def pairs(self) -> np.ndarray:
-        """Numbers of near outer points, (n_pairs, 2), smaller first, in order."""
+        """Numbers of near outer points, (n_pairs, 2), smaller first, in order; images among themselves too."""
         near = self.outer[cKDTree(self.points[self.outer]).query_pairs(NEAR * self.reach, output_type="ndarray")]
-        return near[np.lexsort((near[:, 1], near[:, 0]))].reshape(-1, 2)
+        near = near[np.lexsort((near[:, 1], near[:, 0]))].reshape(-1, 2)
+        return np.asarray(near)
 
     def triples(self) -> np.ndarray:
         """Numbers of mutually near outer points, (n_triples, 3), in order."""
@@ -150,7 +157,7 @@ class _Surface:
         adjacent = np.zeros((n_points, n_points), dtype=bool)
         adjacent[pairs[:, 0], pairs[:, 1]] = True
         found = [np.empty((0, 3), dtype=int)]
-        for i in np.unique(pairs[:, 0]):
+        for i in np.unique(pairs[pairs[:, 0] < self.n_atoms, 0]):
             others = np.flatnonzero(adjacent[i])
             j, k = np.nonzero(adjacent[np.ix_(others, others)])
             found.append(np.column_stack([np.full(len(j), i), others[j], others[k]]))
@@ -195,23 +202,24 @@ def _three_touches(surface: _Surface) -> Group:
 def _two_touches(surface: _Surface) -> Group:
     """The point on the circle around a pair that lies furthest out."""
     pairs = surface.pairs()
+    pairs = pairs[pairs[:, 0] < surface.n_atoms]
     p1, p2 = (surface.points[pairs[:, n]] for n in range(2))
     r1, r2 = (surface.radii[pairs[:, n]] for n in range(2))
     d = np.linalg.norm(p2 - p1, axis=1)
     axis = (p2 - p1) / d[:, None]
     x = (r1**2 - r2**2 + d**2) / (2 * d)
     foot = p1 + x[:, None] * axis
-    outward = np.array([surface.away_from(place) for place in foot]).reshape(-1, 3)
-    frames = _frames(axis, outward)
+    frames = _frames(axis, surface.away_from(foot))
     return foot + np.sqrt(np.maximum(r1**2 - x**2, 0.0))[:, None] * frames[:, 1], frames
 
 
 def _one_touch(surface: _Surface) -> Group:
     """On top of each outer point, straight out."""
-    outward = surface.outward[surface.outer]
-    nearest = surface.points[surface.tree.query(surface.points, k=[min(2, len(surface.points))])[1][:, 0]]
-    frames = _frames(outward, (nearest - surface.points)[surface.outer])
-    return surface.points[surface.outer] + surface.radii[surface.outer, None] * frames[:, 0], frames
+    atoms = surface.outer[surface.outer < surface.n_atoms]
+    places = surface.points[atoms]
+    nearest = surface.points[surface.tree.query(places, k=[min(2, len(surface.points))])[1][:, 0]]
+    frames = _frames(surface.away_from(places), nearest - places)
+    return places + surface.radii[atoms, None] * frames[:, 0], frames
 
 
 def _frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
@@ -219,14 +227,17 @@ def _frames(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
     Where the structure leaves a direction open (a single atom, a dimer's circle) any will do, and a fixed one is taken.
     """
-    frames = np.empty((len(first), 3, 3))
-    for n, (a, b) in enumerate(zip(first, second, strict=True)):
-        a = a / np.linalg.norm(a) if np.linalg.norm(a) > 1e-6 else np.array([0.0, 0.0, 1.0])
-        b = b - (a @ b) * a
-        if np.linalg.norm(b) <= 1e-6:
-            b = np.cross(a, np.eye(3)[np.argmin(np.abs(a))])
-        frames[n] = a, b / np.linalg.norm(b), np.cross(a, b / np.linalg.norm(b))
-    return frames
+    axes = np.eye(3)
+    ex = _units(first, np.broadcast_to(axes[2], first.shape))
+    across = second - (second * ex).sum(axis=1)[:, None] * ex
+    ey = _units(across, _units(np.cross(ex, axes[np.abs(ex).argmin(axis=1)]), ex))
+    return np.stack([ex, ey, np.cross(ex, ey)], axis=1)
+
+
+def _units(vectors: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+    """Unit vectors (n, 3); the other ones where a vector has no length."""
+    lengths = np.linalg.norm(vectors, axis=1)[:, None]
+    return np.where(lengths > 1e-6, vectors / np.maximum(lengths, 1e-6), otherwise)
 
 
 def _beside_movable(positions: np.ndarray, structure: Atoms, surface: _Surface, owner: np.ndarray) -> np.ndarray:
@@ -239,27 +250,29 @@ def _beside_movable(positions: np.ndarray, structure: Atoms, surface: _Surface, 
 
 
 def _in_window(positions: np.ndarray, structure: Atoms) -> np.ndarray:
-    """Mask (n,) of the positions in one cell's width from the first atom on, along the periodic directions."""
+    """Positions (n, 3) moved by cell vectors to where the atoms are, so that all their surroundings are at hand."""
     if not structure.pbc.any():
-        return np.ones(len(positions), dtype=bool)
+        return positions
     cell = structure.cell.complete()
     scaled = cell.scaled_positions(positions) - cell.scaled_positions(structure.positions).min(axis=0)
-    inside = (scaled >= -1e-6) & (scaled < 1.0 - 1e-6)
-    return np.asarray((inside | ~structure.pbc).all(axis=1))
+    return np.asarray(positions - np.where(structure.pbc, np.floor(scaled + 1e-6), 0.0) @ cell[:])
 
 
-def _not_swallowed(positions: np.ndarray, n_touches: np.ndarray, reach: float) -> np.ndarray:
-    """Mask (n,) that leaves out whoever comes too near an earlier candidate."""
+def _not_swallowed(positions: np.ndarray, n_touches: np.ndarray, reach: float, structure: Atoms) -> np.ndarray:
+    """Mask (n,) that leaves out whoever comes too near an earlier candidate or its image."""
     limits = reach * np.array([np.nan, MERGE[2], MERGE[1], MERGE[0]])[n_touches]
     alive = np.ones(len(positions), dtype=bool)
     if len(positions) == 0:
         return alive
-    tree = cKDTree(positions)
+    marks = Atoms(numbers=np.ones(len(positions)), positions=positions, cell=structure.cell, pbc=structure.pbc)
+    points, owner = with_images(marks, reach * max(MERGE))
+    tree = cKDTree(points)
     for i in range(len(positions)):
         if alive[i]:
             near = np.array(tree.query_ball_point(positions[i], reach * max(MERGE)))
-            near = near[near > i]
-            alive[near[np.linalg.norm(positions[near] - positions[i], axis=1) < limits[near]]] = False
+            near = near[owner[near] > i]
+            distances = np.linalg.norm(points[near] - positions[i], axis=1)
+            alive[owner[near][distances < limits[owner[near]]]] = False
     return alive
 
 
