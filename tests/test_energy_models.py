@@ -12,7 +12,6 @@ from learner import VIMPNN, Committee, NetworkSettings
 from learner.committee import Header
 from tests.energy_model_contract import EnergyModelContract
 
-
 CUTOFF = 4.2
 """Å; shorter than in use, so that a cluster as large as the network's reach stays small."""
 
