@@ -16,13 +16,13 @@ class NetworkSettings(_Settings):
 
     n_members: int = Field(4, ge=1, description="networks in the committee")
     n_features: int = Field(32, ge=2, description="width of the hidden state h")
-    n_message_features: int = Field(16, ge=1, description="width of U h_w, what a neighbour sends")
+    n_message_features: int = Field(8, ge=1, description="width of U h_w, what a neighbour sends")
     n_steps: int = Field(2, ge=1, description="message passing steps T")
     cutoff: float = Field(5.5, gt=0, description="neighbours within, Å")
-    n_radial: int = Field(8, ge=1, description="radial functions in the scalar message")
+    n_radial: int = Field(6, ge=1, description="radial functions in the scalar message")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
     directional: bool = Field(True, description="add invariants of l = 1, 2 moments to the message")
-    n_radial_directional: int = Field(4, ge=1, description="radial functions in the moments")
+    n_radial_directional: int = Field(3, ge=1, description="radial functions in the moments")
     n_directions: int = Field(16, ge=1, description="moments of each l")
     n_readout: int = Field(32, ge=1, description="hidden width of the readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")
@@ -31,14 +31,14 @@ class NetworkSettings(_Settings):
 class TrainSettings(_Settings):
     """How a committee is trained from scratch; the budget is `minutes` of wall time if given, else `steps`."""
 
-    steps: int = Field(1500, ge=1, description="gradient steps, unless minutes is given")
+    steps: int = Field(1000, ge=1, description="gradient steps, unless minutes is given")
     minutes: float | None = Field(None, gt=0, description="wall-clock budget; not reproducible to the bit")
-    batch_atoms: int = Field(300, ge=1, description="atoms in a batch, about")
-    learning_rate: float = Field(5e-3, gt=0)
+    batch_atoms: int = Field(100, ge=1, description="atoms in a batch, about")
+    learning_rate: float = Field(1e-2, gt=0)
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")
-    weight_decay: float = Field(1e-4, ge=0)
-    energy_weight: float = Field(100.0, ge=0, description="weight of the energy per atom (eV/atom) in the loss")
+    weight_decay: float = Field(0.1, ge=0)
+    energy_weight: float = Field(30.0, ge=0, description="weight of the energy per atom (eV/atom) in the loss")
     force_weight: float = Field(1.0, ge=0, description="weight of the forces (eV/Å) in the loss")
     huber: float = Field(0.1, gt=0, description="where the force loss turns from square to linear, eV/Å")
     clip: float = Field(10.0, gt=0, description="largest gradient norm of a member")
@@ -50,14 +50,14 @@ class TrainSettings(_Settings):
 class UpdateSettings(_Settings):
     """How a committee learns from new labels: a short warm start on new and replayed labels."""
 
-    steps: int = Field(120, ge=1)
+    steps: int = Field(200, ge=1)
     minutes: float | None = Field(None, gt=0, description="wall-clock budget instead of steps")
-    batch_atoms: int = Field(300, ge=1)
-    learning_rate: float = Field(2e-3, gt=0)
+    batch_atoms: int = Field(100, ge=1)
+    learning_rate: float = Field(3e-3, gt=0)
     new_share: float = Field(0.3, gt=0, le=1, description="share of each batch that is drawn from the new labels")
     tolerance: float = Field(0.1, ge=0, description="promotion: relative loss of accuracy allowed on any size bin")
     size_bins: tuple[int, ...] = Field((20, 35, 55, 100), description="upper edges of the validation bins, atoms")
-    energy_weight: float = Field(100.0, ge=0)
+    energy_weight: float = Field(30.0, ge=0)
     force_weight: float = Field(1.0, ge=0)
     huber: float = Field(0.1, gt=0)
     clip: float = Field(10.0, gt=0)
@@ -65,7 +65,7 @@ class UpdateSettings(_Settings):
     bootstrap: float = Field(0.5, ge=0)
     warm_up: float = Field(0.1, ge=0, lt=1)
     final_rate: float = Field(0.02, gt=0, le=1)
-    weight_decay: float = Field(1e-4, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
 
     @model_validator(mode="after")
     def _bins_rise(self) -> UpdateSettings:

@@ -206,23 +206,14 @@ def not_worse(before: dict[str, Numbers], after: dict[str, Numbers], tolerance: 
 
 @torch.no_grad()
 def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
-    """Set what is measured, not learnt: scales of the bond basis, the cohesion a[Z], c[Z], the scale of ε.
+    """Set what is measured, not learnt: the bond basis, the cohesion a[Z], c[Z], the scale of ε.
 
-    Rows of the neighbour sum are scaled to a root mean square of 1 over all atoms; a[Z] and c[Z] are the least-squares
-    fit of the energies by the two trends; the scale of ε is the root mean square of the forces (eV, per Å), or of the
-    energy per atom that is left where there are no forces.
+    The basis is whitened over all atoms; a[Z] and c[Z] are the least-squares fit of the energies by the two trends; the
+    scale of ε is the root mean square of the forces (eV, per Å), or of the energy per atom that is left where there are
+    no forces.
     """
     graph = join_graphs([e.graph for e in examples])
-    basis = network.basis
-    basis.scalar_scale.fill_(1.0)
-    basis.moment_scale.fill_(1.0)
-    sums = basis(graph).rows.sum(-1)
-    scalar, first, second = sums.split([basis.n_scalar, basis.n_first, basis.n_second], dim=1)
-    basis.scalar_scale.copy_(1 / scalar.square().mean(0).sqrt().clamp(min=1e-3))
-    if basis.n_first:
-        for row, (moments, size) in enumerate(((first, 3), (second, 5))):
-            square = moments.unflatten(1, (size, -1)).square().sum(1).mean(0)
-            basis.moment_scale[row].copy_(1 / square.sqrt().clamp(min=1e-3))
+    network.basis.whiten(graph)
     batch = join_examples(examples)
     design = torch.zeros(len(examples), *network.offset.shape, dtype=torch.float64)
     for term, trend in enumerate(network.trends(graph).double()):

@@ -132,7 +132,8 @@ class VIMPNN(nn.Module):
             graph: species and neighbours.
         """
         m, n = coordination.shape
-        index = (graph.neighbours + n * torch.arange(m)[:, None, None]).flatten(0, 1)
+        known = torch.cat([graph.neighbours, torch.arange(n)[:, None]], dim=1)
+        index = (known + n * torch.arange(m)[:, None, None]).flatten(0, 1)
         stacked = rows.flatten(0, 1)
         h = self.embed[:, graph.species]
         states = [h]
