@@ -78,19 +78,26 @@ def test_ranks_of_a_gpaw_without_mpi_are_refused_in_words(tmp_path, monkeypatch)
     assert "MPI" in failed.detail
 
 
+STRUCTURES = {
+    "crystal": bulk("Al"),
+    "slab": fcc111("Al", (1, 1, 2), vacuum=4.0),
+    "dimer": Atoms("Al2", [[0, 0, 0], [0, 0, 2.6]]),
+}
+
+
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("preset", ["lcao", "pw"])
-def test_every_preset_labels_what_is_periodic_and_what_is_not(preset):
+@pytest.mark.parametrize("name", list(STRUCTURES))
+def test_every_preset_labels_what_is_periodic_and_what_is_not(preset, name):
     method = Method.from_dict({"kind": "gpaw", "preset": preset, "k_density": 1.0})
-    crystal = bulk("Al")
-    slab = fcc111("Al", (1, 1, 2), vacuum=4.0)
-    for structure in (crystal, slab, Atoms("Al2", [[0, 0, 0], [0, 0, 2.6]])):
-        (outcome,) = label([structure], method)
-        assert not isinstance(outcome, FailedLabel), outcome.detail
-        assert np.abs(outcome.get_forces().sum(axis=0)).max() < 0.05
+    (outcome,) = label([STRUCTURES[name]], method)
+    assert not isinstance(outcome, FailedLabel), outcome.detail
+    assert np.abs(outcome.get_forces().sum(axis=0)).max() < 0.05
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 def test_spin_is_a_setting():
     method = Method.from_dict({"kind": "gpaw", "spin": True, "magmoms": {"O": 2.0}})
     polarised, plain = (label([Atoms("O")], m)[0].info["REF_energy"] for m in (method, FAST))

@@ -236,14 +236,16 @@ def test_a_label_process_labels(emt, cluster, labels, tmp_path):
 @pytest.mark.parametrize("costly", [True, False])
 def test_a_killed_parent_leaves_no_orphan(poison, costly):
     program = """
-        import sys
+        import os, sys
+        from pathlib import Path
         from ase import Atoms
         from oracle import LabelSettings, Method
         from oracle.batch import BatchWorker
         from oracle.runner import LabelRunner
         run = LabelRunner if sys.argv[1] == "True" else BatchWorker
         structure = Atoms("HeAl", [[0, 0, 0], [0, 0, 2.6]])
-        worker = run(Method.from_dict({"kind": "emt"}), LabelSettings())
+        scratch = [Path(os.environ["PIDS"]).parent] if run is LabelRunner else []
+        worker = run(Method.from_dict({"kind": "emt"}), LabelSettings(), *scratch)
         print(worker(structure) if run is LabelRunner else list(worker([structure])))
     """
     root = str(Path(__file__).parents[2])
