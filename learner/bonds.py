@@ -27,7 +27,7 @@ from .settings import NetworkSettings
 from .valence import PairTables, bonded, channel_weights, envelope
 
 ROOT_3 = math.sqrt(3.0)
-WHITEN_FLOOR = 1e-3
+WHITEN_FLOOR = 1e-2
 
 
 def bessel(r: Float[Tensor, "n w"], u: Float[Tensor, "n w"], n_radial: int, cutoff: float) -> Float[Tensor, "n k w"]:
@@ -83,7 +83,7 @@ class Bonds:
     angular: tuple[Tensor, ...]
 
     def pull_back(
-        self, g_rows: Float[Tensor, "m n r w"], g_coordination: Float[Tensor, "m n"], g_r: Float[Tensor, "n w"]
+        self, g_r: Float[Tensor, "n w"], g_coordination: Float[Tensor, "m n"], g_rows: Float[Tensor, "m n r w+1"]
     ) -> Float[Tensor, "m n 3 w"]:
         """∂E/∂r_vw of every member from its gradients by B, by Σ_w u, and from ∂E/∂r that all members share.
 

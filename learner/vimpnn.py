@@ -54,7 +54,7 @@ class Message(nn.Module):
         return self.settings.n_features + (2 * self.settings.n_directions if self.settings.directional else 0)
 
     def forward(
-        self, h: Float[Tensor, "m n f"], rows: Float[Tensor, "mn r w"], index: Tensor
+        self, h: Float[Tensor, "m n f"], rows: Float[Tensor, "mn r slots"], index: Tensor
     ) -> Float[Tensor, "m n o"]:
         """Message of every atom.
 
@@ -122,7 +122,7 @@ class VIMPNN(nn.Module):
         return 2 * self.settings.n_steps * self.settings.cutoff
 
     def forward(
-        self, rows: Float[Tensor, "m n r w"], coordination: Float[Tensor, "m n"], graph: Graph
+        self, rows: Float[Tensor, "m n r slots"], coordination: Float[Tensor, "m n"], graph: Graph
     ) -> Float[Tensor, "m n"]:
         """n_v R(h⁰_v, …, h^T_v) of each atom, eV: what is learnt.
 
@@ -184,7 +184,7 @@ class VIMPNN(nn.Module):
             g_rows, g_coordination = torch.autograd.grad(
                 learnt.sum(), (rows, coordination), create_graph=create_graph, materialize_grads=True
             )
-        g = bonds.pull_back(g_rows, g_coordination, slope)
+        g = bonds.pull_back(slope, g_coordination, g_rows)
         pulled = sum_by(g.permute(1, 3, 0, 2).reshape(n * width, -1), graph.neighbours.reshape(-1), n)
         forces = g.sum(3) - pulled.reshape(n, m, 3).transpose(0, 1)
         outer = torch.einsum("mniw,nwj->nmij", g.detach(), graph.vectors)
