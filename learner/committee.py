@@ -28,7 +28,7 @@ from .settings import NetworkSettings
 from .vimpnn import VIMPNN
 
 WEIGHTS, HEADER = "model.safetensors", "model.json"
-CHUNK = 1024  # atoms × members evaluated at once: about what stays in a core's cache
+CHUNK = 2048  # atoms × members evaluated at once: about what stays in a core's cache
 
 
 class Header(BaseModel):
@@ -81,7 +81,7 @@ class Committee:
     def __init__(self, network: VIMPNN, header: Header) -> None:
         if tuple(header.species) != network.species:
             raise InputError(f"the header's species {header.species} are not the network's {list(network.species)}")
-        self.network = network.eval()
+        self.network = network.requires_grad_(False)
         self.header = header
 
     @property

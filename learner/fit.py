@@ -111,7 +111,7 @@ class Fit:
         settings: FitSettings,
         seed: int,
     ) -> None:
-        self.network, self.settings = network, settings
+        self.network, self.settings = network.requires_grad_(True), settings
         self.examples = [e for group in groups for e in group]
         rng = np.random.default_rng(seed)
         m = network.settings.n_members

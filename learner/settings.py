@@ -18,7 +18,7 @@ class NetworkSettings(_Settings):
     n_features: int = Field(32, ge=2, description="width of the hidden state h")
     n_message_features: int = Field(8, ge=1, description="width of U h_w, what a neighbour sends")
     n_steps: int = Field(2, ge=1, description="message passing steps T")
-    cutoff: float = Field(5.5, gt=0, description="neighbours within, Å")
+    cutoff: float = Field(5.0, gt=0, description="neighbours within, Å")
     n_radial: int = Field(6, ge=1, description="radial functions in the scalar message")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
     directional: bool = Field(True, description="add invariants of l = 1, 2 moments to the message")
