@@ -20,19 +20,30 @@ class AskSettings(BaseModel):
 
     Attributes:
         delta_e_tolerance: expected error of the energy difference between competing sites above which to ask, eV.
+        energy_tolerance: expected error of the energy per atom above which to ask, eV.
         force_tolerance: expected error of the forces near the adatom above which to ask, eV/Å.
         audit_probability: chance that a sure step is labelled all the same.
-        sites_per_query: sites of one step that are labelled: the drawn one and its most doubtful rivals.
+        sites_per_query: sites that are labelled where ΔE is in doubt: the drawn one and its most doubtful rivals.
         max_attempts: proposals for one step that labels may contradict before the best labelled site is taken.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     delta_e_tolerance: float = Field(0.05, gt=0)
+    energy_tolerance: float = Field(0.005, gt=0)
     force_tolerance: float = Field(0.15, gt=0)
     audit_probability: float = Field(0.05, ge=0, le=1)
     sites_per_query: int = Field(2, ge=1)
     max_attempts: int = Field(2, ge=0)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Expected error for each unit of the committee's std: of ΔE between sites, of the energy, of the worst force."""
+
+    delta_e: float = 1.0
+    energy: float = 1.0
+    forces: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -42,11 +53,13 @@ class Doubt:
     Attributes:
         delta_e_errors: (n_sites,) expected error of E_i − E_chosen, eV; 0 for the chosen site itself.
         rivals: indices of the sites that could still be the better choice, the most doubtful first.
+        energy_error: expected error of the chosen site's energy per atom, eV.
         force_error: expected error of the worst force near the adatom of the chosen site, eV/Å.
     """
 
     delta_e_errors: Float[np.ndarray, " n_sites"]
     rivals: tuple[int, ...]
+    energy_error: float
     force_error: float
 
     @property
@@ -58,6 +71,8 @@ class Doubt:
         """Why the oracle should be asked; None where the surrogate is sure enough."""
         if self.delta_e_error > settings.delta_e_tolerance:
             return f"delta_e {self.delta_e_error:.3f} eV"
+        if self.energy_error > settings.energy_tolerance:
+            return f"energy {self.energy_error * 1e3:.1f} meV/atom"
         if self.force_error > settings.force_tolerance:
             return f"forces {self.force_error:.3f} eV/Å"
         return None
@@ -66,10 +81,10 @@ class Doubt:
 def doubt_about(
     member_energies: Float[np.ndarray, "n_members n_sites"],
     chosen: int,
+    n_atoms: int,
     force_std: float,
     kT: float,
-    delta_e_factor: float = 1.0,
-    force_factor: float = 1.0,
+    calibration: Calibration = Calibration(),
 ) -> Doubt:
     """Doubt about choosing site `chosen`.
 
@@ -78,21 +93,23 @@ def doubt_about(
     Args:
         member_energies: each member's total energy of each site, eV.
         chosen: index of the drawn site.
+        n_atoms: of the structures.
         force_std: largest std of the forces near the adatom of the chosen site, eV/Å.
         kT: thermal energy, eV.
-        delta_e_factor, force_factor: expected error for each unit of std, from calibration.
+        calibration: expected error for each unit of std.
 
-    >>> Doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 0.02, kT=0.03)
-    >>> Doubt.rivals, round(Doubt.delta_e_error, 2)
+    >>> doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 20, 0.02, kT=0.03)
+    >>> doubt.rivals, round(doubt.delta_e_error, 2)
     ((1,), 0.1)
     """
     others = [i for i in range(member_energies.shape[1]) if i != chosen]
     errors = np.zeros(member_energies.shape[1])
-    errors[others] = delta_e_factor * difference_std(member_energies, np.array([chosen, *others]))
+    errors[others] = calibration.delta_e * difference_std(member_energies, np.array([chosen, *others]))
     gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
     near = [i for i in range(len(gaps)) if i != chosen and gaps[i] <= 3 * kT + 2 * errors[i]]
     rivals = tuple(sorted(near, key=lambda i: -errors[i]))
-    return Doubt(errors, rivals, float(force_factor * force_std))
+    energy_error = calibration.energy * float(member_energies[:, chosen].std()) / n_atoms
+    return Doubt(errors, rivals, energy_error, calibration.forces * force_std)
 
 
 def force_std_near_adatom(site: Site, radius: float = 4.0) -> float:
@@ -103,7 +120,7 @@ def force_std_near_adatom(site: Site, radius: float = 4.0) -> float:
 def to_label(chosen: int, doubt: Doubt, n_sites: int, sites_per_query: int) -> list[int]:
     """The sites worth a label: the chosen one, its most doubtful rivals, then the next in energy.
 
-    >>> to_label(0, Doubt(np.zeros(4), (2,), 0.0), 4, 3)
+    >>> to_label(0, Doubt(np.zeros(4), (2,), 0.0, 0.0), 4, 3)
     [0, 2, 1]
     """
     order = [chosen, *doubt.rivals, *range(n_sites)]

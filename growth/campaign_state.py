@@ -1,5 +1,6 @@
 """What a campaign keeps while it runs: walkers, labels asked and received, model versions."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
@@ -8,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Doubt
+from growth.asking import Calibration, Doubt
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Pool
@@ -17,17 +18,11 @@ from growth.simulator import Proposal, State
 from learner.calibration import calibrate
 from oracle import Dataset, FailedLabel, Method
 
-CALIBRATION_PRIOR = (2.0, 2.0)
-"""Expected error of ΔE and of forces for each unit of std, before anything has been measured."""
+PRIOR = Calibration(delta_e=2.0, energy=2.0, forces=2.0)
+"""Expected error for each unit of std before anything has been measured: members agree more than they should."""
+CALIBRATION_WINDOW = 40
+"""Labels that calibration looks back on: older ones tell of models that are gone."""
 Status = Literal["ready", "proposing", "labelling", "learning", "done"]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Expected error for each unit of the committee's std, of energy differences and of forces."""
-
-    delta_e_factor: float
-    force_factor: float
 
 
 @dataclass
@@ -57,6 +52,7 @@ class Request:
         site: index of the site in the walker's proposal.
         group: sites of one proposal share it; energy differences are compared inside a group.
         energy, forces: predicted, eV and (n_atoms, 3) eV/Å.
+        energy_std: spread of the energy, eV.
         delta_e_std: spread of the energy difference to the drawn site, eV.
         force_std: largest force std of the structure, eV/Å.
     """
@@ -67,6 +63,7 @@ class Request:
     group: str = ""
     energy: float = 0.0
     forces: np.ndarray | None = None
+    energy_std: float = 0.0
     delta_e_std: float = 0.0
     force_std: float = 0.0
 
@@ -79,9 +76,8 @@ class Labels:
         self._dataset, self._run, self._config = dataset, run, config
         self._keys = 0
         self.n_failed = len(dataset.failures())
-        self._force_errors: list[tuple[float, float]] = []
-        self._energy_errors: dict[str, list[tuple[float, float]]] = {}
-        self.calibration = Calibration(*CALIBRATION_PRIOR)
+        self._errors: list[dict[str, Any]] = []
+        self.calibration = PRIOR
         for line in run.lines("metrics"):
             if line["what"] == "error":
                 self._calibrate(line)
@@ -147,6 +143,7 @@ class Labels:
             "n_atoms": len(label),
             "site": request.site,
             "energy_error": error,
+            "energy_std": request.energy_std,
             "delta_e_std": request.delta_e_std,
             "force_error_max": float(force_errors.max()),
             "force_error_mean": float(np.mean(np.abs(request.forces - label.get_forces()))),
@@ -158,19 +155,17 @@ class Labels:
         self._calibrate(line)
 
     def _calibrate(self, line: dict[str, Any]) -> None:
-        """Redo the calibration with one more label: forces by structure, ΔE by pairs of sites of one proposal."""
-        self._force_errors.append((line["force_error_max"], line["force_std"]))
-        self._energy_errors.setdefault(line["group"], []).append((line["energy_error"], line["delta_e_std"]))
-        pairs = [
-            (one[0] - two[0], max(one[1], two[1]))
-            for members in self._energy_errors.values()
-            for one, two in combinations(members, 2)
-        ]
-        energy = np.array(pairs, dtype=float).reshape(-1, 2)
-        force = np.array(self._force_errors, dtype=float)
+        """Redo the calibration with one more label: ΔE by pairs of sites of one step, the rest by structure."""
+        self._errors.append(line)
+        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for error in self._errors[-CALIBRATION_WINDOW:]:
+            groups[error["group"]].append(error)
+        pairs = [pair for members in groups.values() for pair in combinations(members, 2)]
+        delta_e = [(a["energy_error"] - b["energy_error"], max(a["delta_e_std"], b["delta_e_std"])) for a, b in pairs]
+        energy = [(e["energy_error"], e["energy_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
+        forces = [(e["force_error_max"], e["force_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
         self.calibration = Calibration(
-            calibrate(energy[:, 0], energy[:, 1], prior=CALIBRATION_PRIOR[0]),
-            calibrate(force[:, 0], force[:, 1], prior=CALIBRATION_PRIOR[1]),
+            _factor(delta_e, PRIOR.delta_e), _factor(energy, PRIOR.energy), _factor(forces, PRIOR.forces)
         )
 
     def _is_validation(self, structure: Atoms) -> bool:
@@ -198,3 +193,9 @@ class Models:
         self._run.save_model(self.version + 1, files)
         self.version += 1
         self.shared = self._pool.share(files)
+
+
+def _factor(pairs: Sequence[tuple[float, float]], prior: float) -> float:
+    """Expected error for each unit of std, from pairs of (error, std)."""
+    errors, std = np.array(pairs, dtype=float).reshape(-1, 2).T
+    return calibrate(errors, std, prior=prior)

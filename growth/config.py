@@ -49,7 +49,11 @@ class LearnerSection(Section):
     train: TrainSettings = TrainSettings()
     update: UpdateSettings = UpdateSettings()
     validation_fraction: float = Field(0.1, gt=0, lt=1, description="share of the labels that is never trained on")
-    labels_per_update: int = Field(8, ge=1, description="new labels that start an update even if no walker waits")
+    labels_per_update: int = Field(
+        6,
+        ge=1,
+        description="new labels that start an update; with so many unlearnt, the unsure wait for the next model",
+    )
     num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves")
     threads: int = Field(1, ge=1, description="cores that torch uses")
 

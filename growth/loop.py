@@ -204,7 +204,9 @@ class Campaign:
         walker.doubt = self._doubt(walker.proposal)
         reason = walker.doubt.reason(self.config.ask)
         audited = np.random.default_rng([*self._entropy(walker), 2]).random() < self.config.ask.audit_probability
-        if self.labels.budget_left(self._asked()) <= 0:
+        if reason and self._learner_is_behind():
+            walker.status, walker.needs = "learning", self.labels.uids()
+        elif self.labels.budget_left(self._asked()) <= 0:
             self._accept(walker, walker.proposal.choice, "accepted", f"budget spent; {reason}" if reason else None)
         elif reason:
             self._query(walker, reason)
@@ -213,15 +215,20 @@ class Campaign:
         else:
             self._accept(walker, walker.proposal.choice, "accepted", None)
 
+    def _learner_is_behind(self) -> bool:
+        """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
+        unseen = self.labels.uids() - self.models.trained
+        return len(unseen) + self._asked() >= self.config.learner.labels_per_update and bool(unseen)
+
     def _doubt(self, proposal: Proposal) -> Doubt:
-        calibration = self.labels.calibration
+        chosen = proposal.sites[proposal.choice]
         return doubt_about(
             np.stack([site.member_energies for site in proposal.sites], axis=1),
             proposal.choice,
-            force_std_near_adatom(proposal.sites[proposal.choice]),
+            len(chosen.structure),
+            force_std_near_adatom(chosen),
             self.config.growth.kT,
-            calibration.delta_e_factor,
-            calibration.force_factor,
+            self.labels.calibration,
         )
 
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
@@ -252,7 +259,9 @@ class Campaign:
         proposal, doubt = walker.proposal, walker.doubt
         assert proposal is not None
         assert doubt is not None
-        sites = to_label(proposal.choice, doubt, len(proposal.sites), self.config.ask.sites_per_query)
+        wanted = self.config.ask.sites_per_query if doubt.delta_e_error > self.config.ask.delta_e_tolerance else 1
+        wanted = min(wanted, int(max(self.labels.budget_left(self._asked()), 1)))
+        sites = to_label(proposal.choice, doubt, len(proposal.sites), wanted)
         group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}"
         requests = []
         for i in sites:
@@ -271,7 +280,8 @@ class Campaign:
                     group,
                     float(site.energy),
                     site.forces,
-                    float(doubt.delta_e_errors[i]) / self.labels.calibration.delta_e_factor,
+                    site.energy_std,
+                    float(doubt.delta_e_errors[i]) / self.labels.calibration.delta_e,
                     float(site.forces_std.max()),
                 )
             )
@@ -378,6 +388,7 @@ class Campaign:
             "attempt": walker.attempt,
             "n_sites": len(proposal.sites),
             "delta_e_error": doubt.delta_e_error,
+            "energy_error": doubt.energy_error,
             "force_error": doubt.force_error,
             "seconds": round(walker.seconds, 3),
             **event,

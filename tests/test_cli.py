@@ -15,7 +15,7 @@ EMT_METHOD = "kind: emt\n"
 
 
 def kossel(*arguments: str | Path, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "growth.cli", *map(str, arguments)]
+    command = [str(Path(sys.executable).parent / "kossel"), *map(str, arguments)]
     return subprocess.run(command, cwd=cwd or ROOT, capture_output=True, text=True, timeout=240, check=False)
 
 
@@ -83,8 +83,8 @@ def test_dry_run_says_what_it_costs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("structure", "reason"),
     [
-        (Atoms("Al2", positions=[[0, 0, 0], [0, 0, 0.2]]), "gate_before"),
-        (Atoms("Al2", positions=[[0, 0, 0], [0, 0, float("nan")]]), "gate_before"),
+        (Atoms("Al2", positions=[[0, 0, 0], [0, 0, 0.2]]), "structure 0"),
+        (Atoms("Al2", positions=[[0, 0, 0], [0, 0, float("nan")]]), "finite"),
         (Atoms("UAl", positions=[[0, 0, 0], [0, 0, 2.8]]), "U"),
     ],
 )

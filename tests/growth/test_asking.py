@@ -5,13 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from growth.asking import AskSettings, Doubt, contradiction, corrected_energies, doubt_about, draw, to_label
+from growth.asking import (
+    AskSettings,
+    Calibration,
+    Doubt,
+    contradiction,
+    corrected_energies,
+    doubt_about,
+    draw,
+    to_label,
+)
 
 SETTINGS = AskSettings(delta_e_tolerance=0.05, force_tolerance=0.1)
 
 
-def doubt(errors: list[float], rivals: tuple[int, ...], force: float) -> Doubt:
-    return Doubt(np.array(errors), rivals, force)
+def doubt(errors: list[float], rivals: tuple[int, ...], force: float, energy: float = 0.0) -> Doubt:
+    return Doubt(np.array(errors), rivals, energy, force)
 
 
 @pytest.mark.parametrize(
@@ -21,6 +30,7 @@ def doubt(errors: list[float], rivals: tuple[int, ...], force: float) -> Doubt:
         (doubt([0.0, 0.06], (1,), 0.01), "delta_e"),
         (doubt([0.0, 0.06], (), 0.01), None),
         (doubt([0.0, 0.01], (1,), 0.2), "forces"),
+        (doubt([0.0, 0.01], (1,), 0.01, 0.02), "energy"),
     ],
 )
 def test_reason_to_ask(case: Doubt, expected: str | None) -> None:
@@ -31,19 +41,20 @@ def test_reason_to_ask(case: Doubt, expected: str | None) -> None:
 def test_a_common_offset_of_a_member_is_no_doubt() -> None:
     """Members that disagree on the energy but agree on every difference are sure of the choice."""
     energies = np.array([[0.0, 0.02, 0.05], [3.0, 3.02, 3.05], [-2.0, -1.98, -1.95]])
-    assert doubt_about(energies, 0, 0.0, kT=0.03).delta_e_error == pytest.approx(0.0, abs=1e-12)
+    assert doubt_about(energies, 0, 10, 0.0, kT=0.03).delta_e_error == pytest.approx(0.0, abs=1e-12)
 
 
 def test_a_site_out_of_reach_is_no_rival() -> None:
     energies = np.array([[0.0, 2.0], [0.0, 2.2]])
-    assert doubt_about(energies, 0, 0.0, kT=0.03).rivals == ()
+    assert doubt_about(energies, 0, 10, 0.0, kT=0.03).rivals == ()
 
 
 def test_calibration_scales_doubt() -> None:
     energies = np.array([[0.0, 0.1], [0.0, 0.16]])
-    once = doubt_about(energies, 0, 0.02, kT=0.05)
-    twice = doubt_about(energies, 0, 0.02, kT=0.05, delta_e_factor=2.0, force_factor=3.0)
+    once = doubt_about(energies, 0, 10, 0.02, kT=0.05)
+    twice = doubt_about(energies, 0, 10, 0.02, kT=0.05, calibration=Calibration(2.0, 4.0, 3.0))
     assert twice.delta_e_error == pytest.approx(2 * once.delta_e_error)
+    assert twice.energy_error == pytest.approx(4 * once.energy_error)
     assert twice.force_error == pytest.approx(3 * once.force_error)
 
 
