@@ -30,7 +30,7 @@ class AskSettings(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     delta_e_tolerance: float = Field(0.05, gt=0)
-    energy_tolerance: float = Field(0.005, gt=0)
+    energy_tolerance: float = Field(0.008, gt=0)
     force_tolerance: float = Field(0.15, gt=0)
     audit_probability: float = Field(0.05, ge=0, le=1)
     sites_per_query: int = Field(2, ge=1)
@@ -68,12 +68,12 @@ class Doubt:
         return float(self.delta_e_errors[self.rivals[0]]) if self.rivals else 0.0
 
     def reason(self, settings: AskSettings) -> str | None:
-        """Why the oracle should be asked; None where the surrogate is sure enough."""
-        if self.delta_e_error > settings.delta_e_tolerance:
+        """Why the oracle should be asked; None where the surrogate is sure enough. What is not a number is not sure."""
+        if not self.delta_e_error <= settings.delta_e_tolerance:
             return f"delta_e {self.delta_e_error:.3f} eV"
-        if self.energy_error > settings.energy_tolerance:
+        if not self.energy_error <= settings.energy_tolerance:
             return f"energy {self.energy_error * 1e3:.1f} meV/atom"
-        if self.force_error > settings.force_tolerance:
+        if not self.force_error <= settings.force_tolerance:
             return f"forces {self.force_error:.3f} eV/Å"
         return None
 

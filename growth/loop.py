@@ -260,7 +260,7 @@ class Campaign:
         assert proposal is not None
         assert doubt is not None
         wanted = self.config.ask.sites_per_query if doubt.delta_e_error > self.config.ask.delta_e_tolerance else 1
-        wanted = min(wanted, int(max(self.labels.budget_left(self._asked()), 1)))
+        wanted = int(min(wanted, max(self.labels.budget_left(self._asked()), 1)))
         sites = to_label(proposal.choice, doubt, len(proposal.sites), wanted)
         group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}"
         requests = []

@@ -24,7 +24,7 @@ from growth.actors import ActorSpec, RayPool, connect, disconnect
 from growth.certificate import certify
 from growth.config import Config
 from growth.errors import InputError
-from growth.loop import Campaign
+from growth.loop import Campaign, species_of
 from growth.pool import Pool, SerialPool
 from growth.report import Progress, plot_run, print_summary, summarise
 from growth.run_directory import RunDirectory
@@ -57,13 +57,16 @@ def launch(config: Config, run_dir: Path) -> None:
         KeyboardInterrupt: on SIGINT or SIGTERM, after the state was written; the same command goes on.
     """
     seed = make_seed(config.structure)
+    method = Method.from_dict(config.oracle.method)
+    missing = method.missing_species([*seed.symbols, *species_of(config.growth)])
+    if missing:
+        raise InputError(f"oracle.method {config.oracle.method} has no parameters for {', '.join(missing)}")
     progress = Progress(Console(soft_wrap=True, highlight=False))
     with contextlib.ExitStack() as stack:
         run = RunDirectory(run_dir)
         stack.callback(run.close)
         run.settle_config(config.model_dump(mode="json"))
         run.record_start(installed_versions())
-        method = Method.from_dict(config.oracle.method)
         dataset = stack.enter_context(Dataset.open(run.path / "dataset", method=method))
         progress({"what": "say", "text": f"run directory {run.path}"})
         pool = stack.enter_context(open_pool(config))

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from .errors import InputError as InputError
     from .metrics import evaluate as evaluate
     from .prediction import Prediction as Prediction
-    from .settings import AcquisitionSettings as AcquisitionSettings
     from .settings import NetworkSettings as NetworkSettings
     from .settings import TrainSettings as TrainSettings
     from .settings import UpdateSettings as UpdateSettings
@@ -30,7 +29,7 @@ _HOMES = {
     "errors": ("InputError",),
     "metrics": ("evaluate",),
     "prediction": ("Prediction",),
-    "settings": ("AcquisitionSettings", "NetworkSettings", "TrainSettings", "UpdateSettings"),
+    "settings": ("NetworkSettings", "TrainSettings", "UpdateSettings"),
     "training": ("TrainResult", "UpdateResult", "train", "update"),
     "vimpnn": ("VIMPNN",),
 }

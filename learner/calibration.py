@@ -47,11 +47,6 @@ def calibrate(
     return float((np.sum(w[good] * ratio) / _MEAN_ABSOLUTE + prior_strength * prior) / (total + prior_strength))
 
 
-def expected_error(std: Float[np.ndarray, " *n"], factor: float) -> Float[np.ndarray, " *n"]:
-    """Expected absolute error of a committee's mean: factor · std · √(2/π)."""
-    return np.asarray(std * (factor * _MEAN_ABSOLUTE))
-
-
 def coverage(residuals: Float[np.ndarray, " n"], std: Float[np.ndarray, " n"], level: float = 0.9) -> float:
     """Share of residuals inside the central interval of a normal law with these stds, without any factor."""
     if len(residuals) == 0:

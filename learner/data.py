@@ -125,7 +125,7 @@ def make_examples(
         graph = build_graph([atoms], species, cutoff, dtype)
         forces = np.zeros((len(atoms), 3)) if label.forces is None else label.forces
         energy = label.energy - sum(e0[int(z)] for z in atoms.numbers)
-        out.append(Example(graph, energy, torch.from_numpy(forces).to(dtype), float(label.forces is not None)))
+        out.append(Example(graph, energy, torch.tensor(forces, dtype=dtype), float(label.forces is not None)))
     return out
 
 

@@ -72,13 +72,3 @@ class UpdateSettings(_Settings):
         if list(self.size_bins) != sorted(set(self.size_bins)):
             raise ValueError(f"size_bins must rise, got {self.size_bins}")
         return self
-
-
-class AcquisitionSettings(_Settings):
-    """When the oracle is asked. Tolerances are compared with calibrated expected errors."""
-
-    energy_tolerance: float = Field(0.05, gt=0, description="of the energy difference between competing sites, eV")
-    force_tolerance: float = Field(0.15, gt=0, description="of the forces on and near the adatom, eV/Å")
-    force_radius: float = Field(4.0, gt=0, description="atoms within are 'near the adatom', Å")
-    window: float = Field(0.3, gt=0, description="sites within this of the lowest compete, eV")
-    audit: float = Field(0.03, ge=0, le=1, description="share of sure steps that is labelled all the same")

@@ -54,7 +54,10 @@ def label_file(
     """
     structures = read_structures(path)
     for index, structure in enumerate(structures):
-        reason = gates.before(structure, settings)
+        missing = method.missing_species(structure.symbols)
+        reason = (
+            f"the method has no parameters for {', '.join(missing)}" if missing else gates.before(structure, settings)
+        )
         if reason is not None:
             raise InputError(f"{path}, structure {index}: {reason}")
     with Dataset.open(dataset_dir, method=method) as dataset:

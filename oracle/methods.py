@@ -7,15 +7,17 @@ surface and nothing else; what only helps it to converge (mixer, eigensolver, it
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
 import os
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeAlias
 
 import yaml
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, get_calculator_class
+from ase.calculators.emt import parameters as emt_parameters
 from ase.calculators.names import builtin as ase_builtin
 from ase.calculators.names import names as ase_names
 from ase.data import chemical_symbols
@@ -96,6 +98,10 @@ class Method(BaseModel):
         """Return the structure in the box in which the method calculates it (a copy without constraints or results)."""
         return Atoms(structure.numbers, structure.positions, cell=structure.cell, pbc=structure.pbc)
 
+    def missing_species(self, symbols: Iterable[str]) -> list[str]:
+        """Symbols for which the method is known to have no parameters; empty where it cannot tell beforehand."""
+        return []
+
     @abstractmethod
     def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
         """Return a fresh ASE calculator for a `boxed` structure; `txt` is the file of its log."""
@@ -106,6 +112,9 @@ class EmtMethod(Method):
 
     kind: Literal["emt"] = "emt"
     asap_cutoff: bool = Field(default=False, description="the cutoff of ASAP's EMT instead of ASE's")
+
+    def missing_species(self, symbols: Iterable[str]) -> list[str]:
+        return sorted(set(symbols) - set(emt_parameters))
 
     def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
         return get_calculator_class("emt")(asap_cutoff=self.asap_cutoff)
@@ -199,6 +208,12 @@ class GpawMethod(Method):
     @property
     def cheap(self) -> bool:
         return False
+
+    def missing_species(self, symbols: Iterable[str]) -> list[str]:
+        folders = [folder for folder in _paw_folders() if folder.is_dir()]
+        if not folders or self.setups:
+            return []
+        return sorted(s for s in set(symbols) if not any(next(f.glob(f"{s}.*{self.xc}*"), None) for f in folders))
 
     def surface(self) -> dict[str, Any]:
         fields = self.to_dict()
@@ -316,6 +331,13 @@ def _version(distribution: str) -> str:
         return importlib.metadata.version(distribution)
     except importlib.metadata.PackageNotFoundError as error:
         raise InputError(f"{distribution} is not installed: its version is part of the method hash") from error
+
+
+def _paw_folders() -> list[Path]:
+    """Where GPAW will look for PAW data."""
+    folders = [Path(entry) for entry in os.environ.get("GPAW_SETUP_PATH", "").split(os.pathsep) if entry]
+    spec = importlib.util.find_spec("gpaw_data")
+    return folders if spec is None or spec.origin is None else [*folders, Path(spec.origin).parent / "setups"]
 
 
 def _paw_data() -> list[str]:

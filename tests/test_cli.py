@@ -57,6 +57,7 @@ def test_help_answers_at_once() -> None:
         (["grow", "none.yaml"], "none.yaml"),
         (["grow", "--set", "growth.n_atom=20"], "n_atoms"),
         (["grow", "--set", "structure.species=Qq"], "Qq"),
+        (["grow", "--set", "structure.species=U", "--set", "growth.species=U"], "U"),
         (["grow", "--set", "walkers=0"], "walkers"),
         (["export", "nowhere"], "nowhere"),
         (["evaluate", "no_model", "no.extxyz"], "no_model"),

@@ -31,6 +31,8 @@ def doubt(errors: list[float], rivals: tuple[int, ...], force: float, energy: fl
         (doubt([0.0, 0.06], (), 0.01), None),
         (doubt([0.0, 0.01], (1,), 0.2), "forces"),
         (doubt([0.0, 0.01], (1,), 0.01, 0.02), "energy"),
+        (doubt([0.0, float("nan")], (1,), 0.01), "delta_e"),
+        (doubt([0.0, 0.01], (1,), float("nan")), "forces"),
     ],
 )
 def test_reason_to_ask(case: Doubt, expected: str | None) -> None:
