@@ -1,5 +1,6 @@
 """Kossel on Ray: a real cluster, real actors, a real `ray job submit`; EMT as the oracle, a very small committee."""
 
+import ctypes
 import json
 import os
 import secrets
@@ -78,7 +79,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     head_environment = {key: value for key, value in environment.items() if key != "RAY_ADDRESS"}
     log = tmp_path_factory.mktemp("log") / "head.log"
     with log.open("w") as output:
-        head = subprocess.Popen(command, env=head_environment, stdout=output, stderr=output, start_new_session=True)
+        head = subprocess.Popen(
+            command, env=head_environment, stdout=output, stderr=output, preexec_fn=_die_with_parent
+        )
     try:
         _wait_for(environment, head, log)
         yield environment
@@ -87,13 +90,20 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         try:
             head.wait(30)
         except subprocess.TimeoutExpired:
-            os.killpg(head.pid, signal.SIGKILL)
+            head.kill()
+
+
+def _die_with_parent() -> None:
+    """Have the kernel stop the head (PR_SET_PDEATHSIG = 1) when the tests are killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
 
 
 def _wait_for(environment: dict[str, str], head: subprocess.Popen[bytes], log: Path) -> None:
+    """Until a job that does nothing has gone through: the head takes jobs only some time after it answers."""
     for _ in range(60):
-        listed = subprocess.run(["ray", "job", "list"], env=environment, capture_output=True, check=False, timeout=60)
-        if listed.returncode == 0:
+        command = ["ray", "job", "submit", "--", "true"]
+        tried = subprocess.run(command, env=environment, capture_output=True, check=False, timeout=120)
+        if tried.returncode == 0:
             return
         assert head.poll() is None, log.read_text()
         time.sleep(1)
