@@ -80,7 +80,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     log = tmp_path_factory.mktemp("log") / "head.log"
     with log.open("w") as output:
         head = subprocess.Popen(
-            command, env=head_environment, stdout=output, stderr=output, preexec_fn=_die_with_parent
+            command, env=head_environment, stdout=output, stderr=output, preexec_fn=_die_with_parent  # noqa: PLW1509
         )
     try:
         _wait_for(environment, head, log)
