@@ -8,30 +8,35 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from ase import Atoms
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
+from growth.simulator import boltzmann
 from growth.sites import Site
 from learner.acquisition import difference_std, force_std_near
 
+NEAR_ADATOM = 4.0
+"""Atoms within this distance of the adatom (Å) are those whose forces matter for a site."""
+
 
 class AskSettings(BaseModel):
-    """When the surrogate counts as unsure.
+    """When the surrogate counts as unsure. Expected errors are stds of the error: the committee's, calibrated.
 
     Attributes:
         delta_e_tolerance: expected error of the energy difference between competing sites above which to ask, eV.
         energy_tolerance: expected error of the energy per atom above which to ask, eV.
-        force_tolerance: expected error of the forces near the adatom above which to ask, eV/Å.
+        force_tolerance: expected error of the worst force near the adatom above which to ask, eV/Å.
         audit_probability: chance that a sure step is labelled all the same.
         sites_per_query: sites that are labelled where ΔE is in doubt: the drawn one and its most doubtful rivals.
-        max_attempts: proposals for one step that labels may contradict before the best labelled site is taken.
+        max_attempts: proposals for one step that labels may contradict; the next is settled by its labels alone.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     delta_e_tolerance: float = Field(0.05, gt=0)
     energy_tolerance: float = Field(0.008, gt=0)
-    force_tolerance: float = Field(0.15, gt=0)
+    force_tolerance: float = Field(0.2, gt=0)
     audit_probability: float = Field(0.05, ge=0, le=1)
     sites_per_query: int = Field(2, ge=1)
     max_attempts: int = Field(2, ge=0)
@@ -39,7 +44,7 @@ class AskSettings(BaseModel):
 
 @dataclass(frozen=True)
 class Calibration:
-    """Expected error for each unit of the committee's std: of ΔE between sites, of the energy, of the worst force."""
+    """Std of the error for each unit of the committee's std: of ΔE between sites, of the energy, of the worst force."""
 
     delta_e: float = 1.0
     energy: float = 1.0
@@ -94,7 +99,7 @@ def doubt_about(
         member_energies: each member's total energy of each site, eV.
         chosen: index of the drawn site.
         n_atoms: of the structures.
-        force_std: largest std of the forces near the adatom of the chosen site, eV/Å.
+        force_std: largest std of a force vector near the adatom of the chosen site, eV/Å.
         kT: thermal energy, eV.
         calibration: expected error for each unit of std.
 
@@ -112,9 +117,17 @@ def doubt_about(
     return Doubt(errors, rivals, energy_error, calibration.forces * force_std)
 
 
-def force_std_near_adatom(site: Site, radius: float = 4.0) -> float:
-    """Largest std of the forces on the adatom and the atoms within `radius` (Å) of it, eV/Å."""
-    return force_std_near(site.forces_std, site.structure.positions, len(site.structure) - 1, radius)
+def worst_force_std(site: Site) -> float:
+    """Largest std of a force vector on the adatom or near it: √3 times that of its components, eV/Å."""
+    structure = site.structure
+    return float(np.sqrt(3) * force_std_near(site.forces_std, structure.positions, len(structure) - 1, NEAR_ADATOM))
+
+
+def worst_force_error(predicted: Float[np.ndarray, "n_atoms 3"], labelled: Atoms) -> float:
+    """Largest error of a force vector on the adatom (the last atom) or near it, eV/Å."""
+    errors = np.linalg.norm(predicted - labelled.get_forces(apply_constraint=False), axis=1)
+    near = np.linalg.norm(labelled.positions - labelled.positions[-1], axis=1) <= NEAR_ADATOM
+    return float(errors[near].max())
 
 
 def to_label(chosen: int, doubt: Doubt, n_sites: int, sites_per_query: int) -> list[int]:
@@ -142,31 +155,33 @@ def corrected_energies(
 def contradiction(
     energies: Float[np.ndarray, " n_sites"],
     labels: Mapping[int, float],
-    force_rms: float,
+    force_error: float,
     settings: AskSettings,
 ) -> str | None:
-    """How the oracle contradicts the surrogate beyond tolerance; None where it does not.
+    """How the oracle contradicts the surrogate by more than twice a tolerance; None where it does not.
+
+    An error that all sites share moves no choice, so it contradicts nothing.
 
     Args:
         energies: the surrogate's site energies, eV.
         labels: the oracle's energies by site, eV.
-        force_rms: largest root-mean-square force error of a labelled site, eV/Å.
+        force_error: worst force error near the adatom of a labelled site, eV/Å.
         settings: the tolerances.
     """
     errors = [labels[i] - energies[i] for i in labels]
     spread = max(errors) - min(errors) if errors else 0.0
-    if spread > 2 * settings.delta_e_tolerance:
+    if not spread <= 2 * settings.delta_e_tolerance:
         return f"delta_e off by {spread:.3f} eV"
-    if force_rms > settings.force_tolerance:
-        return f"forces off by {force_rms:.3f} eV/Å"
+    if not force_error <= 2 * settings.force_tolerance:
+        return f"forces off by {force_error:.3f} eV/Å"
     return None
 
 
 def draw(energies: Float[np.ndarray, " n_sites"], kT: float, uniform: float) -> int:
-    """The site that a uniform random number picks with Boltzmann's probabilities exp(−E/kT).
+    """The site that a uniform random number picks with Boltzmann's probabilities; kT = 0 takes the lowest.
 
-    >>> draw(np.array([0.0, 5.0]), 0.03, 0.999)
-    0
+    >>> draw(np.array([0.0, 5.0]), 0.03, 0.999), draw(np.array([0.2, 0.1]), 0.0, 0.5)
+    (0, 1)
     """
-    weights = np.exp(-(energies - energies.min()) / kT)
-    return int(np.searchsorted(np.cumsum(weights) / weights.sum(), uniform))
+    cumulative = np.cumsum(boltzmann(energies, kT))
+    return min(int(np.searchsorted(cumulative, uniform, side="right")), len(energies) - 1)

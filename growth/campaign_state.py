@@ -9,14 +9,15 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Calibration, Doubt
+from growth.asking import Calibration, Doubt, worst_force_error
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Pool
 from growth.run_directory import RunDirectory
 from growth.simulator import Proposal, State
+from growth.split import split
 from learner.calibration import calibrate
-from oracle import Dataset, FailedLabel, Method
+from oracle import Dataset, FailedLabel, Method, uid
 
 PRIOR = Calibration(delta_e=2.0, energy=2.0, forces=2.0)
 """Expected error for each unit of std before anything has been measured: members agree more than they should."""
@@ -27,7 +28,14 @@ Status = Literal["ready", "proposing", "labelling", "learning", "done"]
 
 @dataclass
 class Walker:
-    """One growing crystal and what it waits for."""
+    """One growing crystal and what it waits for.
+
+    Attributes:
+        attempt: proposals for the present step that labels have contradicted.
+        uniform: the random number that draws the site of the present step, whatever becomes of its energies.
+        labels: what the oracle said of the sites of the present proposal.
+        pending: labels that the walker waits for. needs: uids that a model must have seen before it proposes again.
+    """
 
     index: int
     state: State
@@ -35,6 +43,8 @@ class Walker:
     attempt: int = 0
     proposal: Proposal | None = None
     doubt: Doubt | None = None
+    uniform: float = 0.0
+    no_site_attempts: int = 0
     model_version: int = 0
     seconds: float = 0.0
     reason: str = ""
@@ -54,7 +64,7 @@ class Request:
         energy, forces: predicted, eV and (n_atoms, 3) eV/Å.
         energy_std: spread of the energy, eV.
         delta_e_std: spread of the energy difference to the drawn site, eV.
-        force_std: largest force std of the structure, eV/Å.
+        force_std: largest std of a force vector near the adatom, eV/Å.
     """
 
     structure: Atoms
@@ -74,8 +84,7 @@ class Labels:
     def __init__(self, dataset: Dataset, run: RunDirectory, config: Config) -> None:
         self.method = Method.from_dict(config.oracle.method)
         self._dataset, self._run, self._config = dataset, run, config
-        self._keys = 0
-        self.n_failed = len(dataset.failures())
+        self._failed = {uid(f.structure, self.method.hash): f for f in dataset.failures()}
         self._errors: list[dict[str, Any]] = []
         self.calibration = PRIOR
         for line in run.lines("metrics"):
@@ -84,10 +93,6 @@ class Labels:
 
     def __len__(self) -> int:
         return len(self._dataset)
-
-    def next_key(self) -> int:
-        self._keys += 1
-        return self._keys
 
     def uids(self) -> set[str]:
         return set(self._dataset.uids)
@@ -98,13 +103,13 @@ class Labels:
         return float("inf") if limit is None else limit - len(self) - self.n_failed - asked
 
     def split(self) -> tuple[list[Atoms], list[Atoms]]:
-        """Training and validation structures; a structure's side follows from its uid and never changes."""
-        structures = self._dataset.structures()
-        held = [self._is_validation(structure) for structure in structures]
-        return (
-            [s for s, out in zip(structures, held, strict=True) if not out],
-            [s for s, out in zip(structures, held, strict=True) if out],
-        )
+        """Training and validation structures."""
+        return split(self._dataset.structures(), self._config.learner.validation_fraction)
+
+    def known(self, structure: Atoms) -> Atoms | FailedLabel | None:
+        """What the oracle has said of a structure before, in this run or the one that it goes on from."""
+        key = uid(structure, self.method.hash)
+        return self._dataset.find(key) or self._failed.get(key)
 
     def split_for_update(self, unseen: set[str]) -> tuple[list[Atoms], list[Atoms], list[Atoms]]:
         """New training structures, those to replay, and the validation set."""
@@ -120,22 +125,28 @@ class Labels:
         """
         labelled = [outcome for outcome in outcomes if isinstance(outcome, Atoms)]
         failed = [outcome for outcome in outcomes if isinstance(outcome, FailedLabel)]
-        self._dataset.add(labelled)
+        new = set(self._dataset.add(labelled))
         if failed:
             self._dataset.add_failures(failed)
-            self.n_failed += len(failed)
+            self._failed |= {uid(f.structure, self.method.hash): f for f in failed}
             if self.n_failed > max(10, 0.3 * len(self)):
                 raise CampaignError(
                     f"{self.n_failed} labels failed against {len(self)} that succeeded "
                     f"(the last: {failed[-1].reason}, {failed[-1].detail}); see dataset/failed_labels.jsonl"
                 )
         for request, outcome in zip(requests, outcomes, strict=True):
-            if isinstance(outcome, Atoms) and request.forces is not None:
+            if isinstance(outcome, Atoms) and request.forces is not None and outcome.info["uid"] in new:
                 self._note_error(request, outcome, seconds / len(requests))
 
+    @property
+    def n_failed(self) -> int:
+        """Structures that got no label."""
+        return len(self._failed)
+
     def _note_error(self, request: Request, label: Atoms, seconds: float) -> None:
-        error = request.energy - float(label.get_potential_energy(force_consistent=True))
-        force_errors = np.linalg.norm(request.forces - label.get_forces(), axis=1)
+        assert request.forces is not None
+        error = request.energy - free_energy(label)
+        difference = request.forces - label.get_forces(apply_constraint=False)
         line: dict[str, Any] = {
             "what": "error",
             "group": request.group,
@@ -145,8 +156,8 @@ class Labels:
             "energy_error": error,
             "energy_std": request.energy_std,
             "delta_e_std": request.delta_e_std,
-            "force_error_max": float(force_errors.max()),
-            "force_error_mean": float(np.mean(np.abs(request.forces - label.get_forces()))),
+            "worst_force_error": worst_force_error(request.forces, label),
+            "force_error_mean": float(np.mean(np.abs(difference))),
             "force_std": request.force_std,
             "model_version": request.structure.info["model_version"],
             "seconds": seconds,
@@ -163,15 +174,10 @@ class Labels:
         pairs = [pair for members in groups.values() for pair in combinations(members, 2)]
         delta_e = [(a["energy_error"] - b["energy_error"], max(a["delta_e_std"], b["delta_e_std"])) for a, b in pairs]
         energy = [(e["energy_error"], e["energy_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
-        forces = [(e["force_error_max"], e["force_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
+        forces = [(e["worst_force_error"], e["force_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
         self.calibration = Calibration(
             _factor(delta_e, PRIOR.delta_e), _factor(energy, PRIOR.energy), _factor(forces, PRIOR.forces)
         )
-
-    def _is_validation(self, structure: Atoms) -> bool:
-        if len(structure) == 1:
-            return False
-        return int(structure.info["uid"][:8], 16) / 16**8 < self._config.learner.validation_fraction
 
 
 class Models:
@@ -199,3 +205,8 @@ def _factor(pairs: Sequence[tuple[float, float]], prior: float) -> float:
     """Expected error for each unit of std, from pairs of (error, std)."""
     errors, std = np.array(pairs, dtype=float).reshape(-1, 2).T
     return calibrate(errors, std, prior=prior)
+
+
+def free_energy(labelled: Atoms) -> float:
+    """The energy that the forces of a label belong to, eV."""
+    return float(labelled.get_potential_energy(force_consistent=True))

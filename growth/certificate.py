@@ -13,11 +13,14 @@ from ase import Atoms
 from ase.optimize import LBFGS
 from jaxtyping import Float
 
+from growth.campaign_state import free_energy
 from growth.config import CertificateSettings
 from growth.pool import Pool, Task
 from growth.run_directory import RunDirectory
 from oracle import Dataset, FailedLabel, Method, uid
 
+CERTIFICATE = 5
+"""First word of the seed of the random stream that draws steps (the loop has 1 to 4)."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -38,7 +41,10 @@ class Step:
 def unseen_steps(
     run: RunDirectory, dataset: Dataset, method_hash: str, settings: CertificateSettings, rng: np.random.Generator
 ) -> list[Step]:
-    """Accepted steps whose crystal has no label in the dataset, `path_steps` of them drawn at random.
+    """Steps that were accepted unasked at the first attempt, `path_steps` of them drawn at random.
+
+    Left out is a step of which any site has a label in the dataset, and one at which labels of an earlier attempt were
+    learnt: its sites are all but known.
 
     Args:
         run: the run directory.
@@ -48,7 +54,8 @@ def unseen_steps(
         rng: draws them.
     """
     learnt = set(dataset.uids)
-    accepted = [line for line in run.lines("events") if line["fate"] == "accepted" and line["accepted"]]
+    events = run.lines("events")
+    accepted = [e for e in events if e["fate"] == "accepted" and e["accepted"] and e["attempt"] == 0]
     steps: list[Step] = []
     for k in rng.permutation(len(accepted)):
         line = accepted[k]
@@ -61,11 +68,11 @@ def unseen_steps(
 
 
 def label_unseen(
-    structures: Sequence[Atoms], held_out: Dataset, method_hash: str, pool: Pool, report: Report
+    structures: Sequence[Atoms], held_out: Dataset, learnt: Dataset, method_hash: str, pool: Pool, report: Report
 ) -> dict[str, Atoms]:
-    """Labels of `structures` by uid; those that `held_out` has already are not asked again."""
+    """Labels of `structures` by uid; what either dataset has is not asked again, what is new goes to `held_out`."""
     by_uid = {uid(structure, method_hash): structure for structure in structures}
-    waiting = [key for key in by_uid if key not in held_out.uids]
+    waiting = [key for key in by_uid if held_out.find(key) is None and learnt.find(key) is None]
     for key in waiting:
         structure = by_uid[key].copy()
         structure.calc = None
@@ -80,7 +87,8 @@ def label_unseen(
             held_out.add([outcome for outcome in outcomes if isinstance(outcome, Atoms)])
             held_out.add_failures([outcome for outcome in outcomes if isinstance(outcome, FailedLabel)])
             report({"what": "certificate", "done": finished, "of": len(waiting)})
-    return {key: label for key in by_uid if (label := held_out.find(key)) is not None}
+    found = {key: held_out.find(key) or learnt.find(key) for key in by_uid}
+    return {key: label for key, label in found.items() if label is not None}
 
 
 def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash: str) -> dict[str, Any]:
@@ -90,8 +98,10 @@ def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash:
         A mapping of figures; energies in meV/atom, forces in meV/Å, ΔE in meV. `path` holds the points behind them.
     """
     path, deltas, firsts, regrets = [], [], [], []
+    unlabelled = 0
     for step in steps:
         found = [labels.get(uid(site, method_hash)) for site in step.to_label]
+        unlabelled += sum(label is None for label in found)
         if found[0] is None:
             continue
         path.append(path_point(step, found[0]))
@@ -104,6 +114,7 @@ def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash:
             regrets.append(float(labelled[predicted.argmin()] - labelled.min()))
     return {
         "n_steps": len(path),
+        "n_without_label": unlabelled,
         **mean_and_error("energy_mae_mev_per_atom", [abs(p["energy_error"]) / p["n_atoms"] * 1e3 for p in path]),
         **mean_and_error("force_mae_mev_per_A", [p["force_mae"] * 1e3 for p in path]),
         "energy_bias_mev_per_atom": _mean([p["energy_error"] / p["n_atoms"] * 1e3 for p in path]),
@@ -128,7 +139,9 @@ def path_point(step: Step, label: Atoms) -> dict[str, Any]:
         "labelled": free_energy(label),
         "energy_error": predicted - free_energy(label),
         "energy_std": float(np.std(accepted.info["member_energies"])),
-        "force_mae": float(np.mean(np.abs(accepted.get_forces() - label.get_forces()))),
+        "force_mae": float(
+            np.mean(np.abs(accepted.get_forces(apply_constraint=False) - label.get_forces(apply_constraint=False)))
+        ),
         "force_std_mean": float(np.mean(accepted.arrays["forces_std"])),
     }
 
@@ -151,7 +164,7 @@ def relax_with_method(crystal: Atoms, method: Method, fmax: float = 0.01, steps:
     relaxed = crystal.copy()
     relaxed.calc = method.calculator(relaxed)
     before = float(relaxed.get_potential_energy())
-    force = float(np.linalg.norm(relaxed.get_forces(), axis=1).max())
+    force = float(np.linalg.norm(relaxed.get_forces(apply_constraint=False), axis=1).max())
     converged = bool(LBFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps))
     moved = relaxed.positions - crystal.positions
     return {
@@ -175,10 +188,10 @@ def certify(
     report: Report,
 ) -> dict[str, Any]:
     """Label what was accepted unasked, compare, write RUN/certificate.json and return it."""
-    steps = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([seed, 9]))
+    steps = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([CERTIFICATE, seed]))
     with Dataset.open(run.path / "certificate", method=method) as held_out:
         wanted = [site for step in steps for site in step.to_label]
-        labels = label_unseen([*wanted, *crystals], held_out, method.hash, pool, report)
+        labels = label_unseen([*wanted, *crystals], held_out, dataset, method.hash, pool, report)
         result = step_errors(steps, labels, method.hash)
         finals = [final_point(crystal, labels.get(uid(crystal, method.hash))) for crystal in crystals]
         result["final"] = finals
@@ -194,23 +207,23 @@ def certify(
 def final_point(crystal: Atoms, label: Atoms | None) -> dict[str, Any]:
     """The oracle's word on a grown crystal, in a label of its own."""
     energy = None if label is None else free_energy(label)
-    force = None if label is None else float(np.linalg.norm(label.get_forces(), axis=1).max())
+    force = None if label is None else float(np.linalg.norm(label.get_forces(apply_constraint=False), axis=1).max())
     return {"n_atoms": len(crystal), "oracle_free_energy": energy, "oracle_max_force": force}
 
 
 def audit_errors(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Errors of sure steps that were labelled at random, before any model saw the label."""
     audits = [line for line in metrics if line["what"] == "error" and line["reason"] == "audit"]
+    groups: dict[str, list[float]] = {}
+    for line in audits:
+        groups.setdefault(line["group"], []).append(line["energy_error"])
+    delta_e = [abs(errors[0] - other) for errors in groups.values() for other in errors[1:]]
     return {
-        "n": len(audits),
+        "n": len(groups),
         "energy_mae_mev_per_atom": _mean([abs(line["energy_error"]) / line["n_atoms"] * 1e3 for line in audits]),
         "force_mae_mev_per_A": _mean([line["force_error_mean"] * 1e3 for line in audits]),
+        "delta_e_mae_mev": _mean([d * 1e3 for d in delta_e]),
     }
-
-
-def free_energy(labelled: Atoms) -> float:
-    """The energy that the forces of a label belong to, eV."""
-    return float(labelled.get_potential_energy(force_consistent=True))
 
 
 def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float | None]:

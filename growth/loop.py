@@ -6,21 +6,33 @@ comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process 
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Doubt, contradiction, corrected_energies, doubt_about, draw, force_std_near_adatom, to_label
-from growth.campaign_state import Labels, Models, Request, Walker
+from growth.asking import (
+    Doubt,
+    contradiction,
+    corrected_energies,
+    doubt_about,
+    draw,
+    to_label,
+    worst_force_error,
+    worst_force_std,
+)
+from growth.campaign_state import Labels, Models, Request, Walker, free_energy
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.initial_set import initial_structures
 from growth.pool import Done, Pool, Task
 from growth.run_directory import RunDirectory
-from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, init, replay
+from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, boltzmann, init, replay
 from oracle import Dataset, FailedLabel
 
+INITIAL_SET, PROPOSE, DRAW, AUDIT = range(1, 5)
+"""First words of the seeds of independent random streams."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -44,10 +56,10 @@ class Campaign:
         self.models = Models(run, pool)
         self.walkers = self._restore_walkers()
         self._requests: dict[str, list[Request]] = {}
+        self._n_asked = 0
         self._started = time.monotonic()
         state = run.read_json("state/checkpoint.json") or {}
         self._elapsed_before = float(state.get("elapsed_s", 0.0))
-        self.growth_seconds = float(state.get("growth_s", 0.0))
         self._busy_before: dict[str, float] = state.get("busy_s", {})
         self.models.trained = set(state.get("trained_uids", []))
 
@@ -59,6 +71,8 @@ class Campaign:
         Raises:
             CampaignError: labels keep failing, or a part raised.
         """
+        if all(walker.status == "done" for walker in self.walkers):
+            return
         self._first_labels()
         self._first_model()
         while any(walker.status != "done" for walker in self.walkers):
@@ -66,8 +80,9 @@ class Campaign:
             self._react()
         while self.pool.pending():
             self._react()
-        self._learn_the_rest()
-        self.growth_seconds = self.growth_seconds or self.elapsed
+        self._learn(least=1)
+        while self.pool.pending("learner"):
+            self._react()
         self.checkpoint()
 
     def checkpoint(self) -> None:
@@ -76,7 +91,6 @@ class Campaign:
             "state/checkpoint.json",
             {
                 "elapsed_s": self.elapsed,
-                "growth_s": self.growth_seconds,
                 "busy_s": self.busy,
                 "trained_uids": sorted(self.models.trained),
             },
@@ -110,7 +124,7 @@ class Campaign:
     def _first_labels(self) -> None:
         if self.models.version > 0:
             return
-        rng = np.random.default_rng([self.config.seed, 1])
+        rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
         for structure in structures:
             structure.info["reason"] = "initial"
@@ -133,18 +147,19 @@ class Campaign:
     # ------------------------------------------------------------------ dispatch
 
     def _dispatch(self) -> None:
+        self._learn()
         for walker in self.walkers:
             if walker.status == "ready":
                 self._propose(walker)
-        self._learn()
         if not self.pool.pending():
             raise CampaignError(f"nothing left to do while walkers wait: {[w.status for w in self.walkers]}")
 
     def _propose(self, walker: Walker) -> None:
         walker.status = "proposing"
         walker.model_version = self.models.version
+        walker.uniform = float(self._rng(DRAW, walker, with_attempt=False).random())
         kind = self._next_kind(walker)
-        arguments = (self.models.version, self.models.shared, walker.state, kind, self._entropy(walker))
+        arguments = (self.models.version, self.models.shared, walker.state, kind, self._entropy(PROPOSE, walker))
         self.pool.submit(Task("surrogate", "propose", str(walker.index), arguments))
 
     def _learn(self, least: int | None = None) -> None:
@@ -166,19 +181,21 @@ class Campaign:
         arguments = (self.models.shared, new, replayed, validation, version, self.config.seed + version)
         self.pool.submit(Task("learner", "update", "update", arguments))
 
-    def _learn_the_rest(self) -> None:
-        self._learn(least=1)
-        while self.pool.pending("learner"):
-            self._react()
-
     def _ask(self, requests: Sequence[Request]) -> None:
-        """Send structures to the oracle: one batch for a cheap method, a task each for an expensive one."""
-        per_task = len(requests) if self.labels.method.cheap else 1
-        for start in range(0, len(requests), max(per_task, 1)):
-            batch = list(requests[start : start + per_task])
-            key = f"{self.labels.next_key()}"
-            self._requests[key] = batch
-            self.pool.submit(Task("oracle", "label", key, ([request.structure for request in batch],)))
+        """Send structures to the oracle: one batch for a cheap method, a task each for an expensive one.
+
+        What it has said before is not asked again.
+        """
+        known = {i: answer for i, r in enumerate(requests) if (answer := self.labels.known(r.structure)) is not None}
+        unknown = [request for i, request in enumerate(requests) if i not in known]
+        per_task = max(len(unknown), 1) if self.labels.method.cheap else 1
+        for start in range(0, len(unknown), per_task):
+            batch = unknown[start : start + per_task]
+            self._n_asked += 1
+            self._requests[str(self._n_asked)] = batch
+            self.pool.submit(Task("oracle", "label", str(self._n_asked), ([request.structure for request in batch],)))
+        for i, answer in known.items():
+            self._hand_over(requests[i], answer)
 
     # ------------------------------------------------------------------ react
 
@@ -200,25 +217,33 @@ class Campaign:
         if not isinstance(done.result, Proposal):
             self._on_no_sites(walker, done.result)
             return
-        walker.proposal = done.result
-        walker.doubt = self._doubt(walker.proposal)
+        self._choose(walker, done.result, np.array([site.energy for site in done.result.sites]))
+        assert walker.doubt is not None
         reason = walker.doubt.reason(self.config.ask)
-        audited = np.random.default_rng([*self._entropy(walker), 2]).random() < self.config.ask.audit_probability
         if reason and self._learner_is_behind():
             walker.status, walker.needs = "learning", self.labels.uids()
-        elif self.labels.budget_left(self._asked()) <= 0:
-            self._accept(walker, walker.proposal.choice, "accepted", f"budget spent; {reason}" if reason else None)
+        elif self._budget_left() <= 0:
+            self._accept(walker, "accepted", f"budget spent; {reason}" if reason else None)
         elif reason:
             self._query(walker, reason)
-        elif audited:
+        elif self._rng(AUDIT, walker).random() < self.config.ask.audit_probability:
             self._audit(walker)
         else:
-            self._accept(walker, walker.proposal.choice, "accepted", None)
+            self._accept(walker, "accepted", None)
+
+    def _choose(self, walker: Walker, proposal: Proposal, energies: np.ndarray) -> None:
+        """Draw a site by `energies` (n_sites,) with the step's own random number, and look at the doubt about it."""
+        kT = self.config.growth.kT
+        choice = draw(energies, kT, walker.uniform)
+        walker.proposal = replace(proposal, choice=choice, probabilities=boltzmann(energies, kT))
+        walker.doubt = self._doubt(walker.proposal)
 
     def _learner_is_behind(self) -> bool:
         """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
         unseen = self.labels.uids() - self.models.trained
-        return len(unseen) + self._asked() >= self.config.learner.labels_per_update and bool(unseen)
+        return len(unseen) + sum(map(len, self._requests.values())) >= self.config.learner.labels_per_update and bool(
+            unseen
+        )
 
     def _doubt(self, proposal: Proposal) -> Doubt:
         chosen = proposal.sites[proposal.choice]
@@ -226,63 +251,61 @@ class Campaign:
             np.stack([site.member_energies for site in proposal.sites], axis=1),
             proposal.choice,
             len(chosen.structure),
-            force_std_near_adatom(chosen),
+            worst_force_std(chosen),
             self.config.growth.kT,
             self.labels.calibration,
         )
 
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
         """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
-        walker.attempt += 1
-        if walker.attempt > self.config.ask.max_attempts or not rejected:
-            raise CampaignError(f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms")
-        walker.status, walker.reason, walker.labels = "labelling", "query: no site", {}
-        structures = rejected[: self.config.ask.sites_per_query]
-        walker.proposal, walker.pending = None, len(structures)
+        walker.no_site_attempts += 1
+        wanted = int(min(self.config.ask.sites_per_query, max(self._budget_left(), 0)))
+        structures = [s for s in rejected if np.isfinite(s.positions).all()][:wanted]
+        if walker.no_site_attempts > self.config.ask.max_attempts or not structures:
+            raise CampaignError(f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms")
+        walker.status, walker.proposal, walker.labels = "labelling", None, {}
+        walker.pending = len(structures)
         for structure in structures:
-            structure.info = {"config_type": "growth", "model_version": walker.model_version, "reason": "query"}
+            structure.info = {"config_type": "growth", "model_version": str(walker.model_version), "reason": "no_site"}
         self._ask([Request(structure, walker.index, i) for i, structure in enumerate(structures)])
 
     def _query(self, walker: Walker, reason: str) -> None:
         walker.status, walker.reason, walker.labels = "labelling", f"query: {reason}", {}
-        requests = self._requests_for(walker, walker.reason, blocking=True)
-        walker.pending = len(requests)
-        self._ask(requests)
+        assert walker.doubt is not None
+        unsure = walker.doubt.delta_e_error > self.config.ask.delta_e_tolerance
+        self._ask_about(walker, self._sites(walker, self.config.ask.sites_per_query if unsure else 1), "query", True)
 
     def _audit(self, walker: Walker) -> None:
-        assert walker.proposal is not None
-        requests = self._requests_for(walker, "audit", blocking=False)
-        self._accept(walker, walker.proposal.choice, "audited", "audit")
+        """Take the step, and have it and its nearest rival labelled: what the error of sure steps is."""
+        requests = self._requests_for(walker, self._sites(walker, self.config.ask.sites_per_query), "audit", False)
+        self._accept(walker, "audited", "audit")
         self._ask(requests)
 
-    def _requests_for(self, walker: Walker, reason: str, blocking: bool) -> list[Request]:
+    def _sites(self, walker: Walker, wanted: int) -> list[int]:
         proposal, doubt = walker.proposal, walker.doubt
         assert proposal is not None
         assert doubt is not None
-        wanted = self.config.ask.sites_per_query if doubt.delta_e_error > self.config.ask.delta_e_tolerance else 1
-        wanted = int(min(wanted, max(self.labels.budget_left(self._asked()), 1)))
-        sites = to_label(proposal.choice, doubt, len(proposal.sites), wanted)
-        group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}"
+        return to_label(proposal.choice, doubt, len(proposal.sites), int(min(wanted, max(self._budget_left(), 1))))
+
+    def _ask_about(self, walker: Walker, sites: Sequence[int], reason: str, waits: bool) -> None:
+        walker.pending += len(sites)
+        self._ask(self._requests_for(walker, sites, reason, waits))
+
+    def _requests_for(self, walker: Walker, sites: Sequence[int], reason: str, waits: bool) -> list[Request]:
+        proposal, doubt, version = walker.proposal, walker.doubt, walker.model_version
+        assert proposal is not None
+        assert doubt is not None
+        group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}-v{version}"
         requests = []
         for i in sites:
             site = proposal.sites[i]
             structure = site.structure.copy()
-            structure.info = {
-                "config_type": "growth",
-                "model_version": walker.model_version,
-                "reason": reason.partition(":")[0],
-            }
+            structure.info = {"config_type": "growth", "model_version": str(version), "reason": reason}
+            std = float(doubt.delta_e_errors[i]) / self.labels.calibration.delta_e
+            waiting = walker.index if waits else None
             requests.append(
                 Request(
-                    structure,
-                    walker.index if blocking else None,
-                    i,
-                    group,
-                    float(site.energy),
-                    site.forces,
-                    site.energy_std,
-                    float(doubt.delta_e_errors[i]) / self.labels.calibration.delta_e,
-                    float(site.forces_std.max()),
+                    structure, waiting, i, group, site.energy, site.forces, site.energy_std, std, worst_force_std(site)
                 )
             )
         return requests
@@ -301,45 +324,61 @@ class Campaign:
             }
         )
         for request, outcome in zip(requests, outcomes, strict=True):
-            if request.walker is not None:
-                walker = self.walkers[request.walker]
-                walker.labels[request.site] = outcome
-                walker.pending -= 1
-                if walker.pending == 0:
-                    self._decide(walker)
+            self._hand_over(request, outcome)
+
+    def _hand_over(self, request: Request, outcome: Atoms | FailedLabel) -> None:
+        """Give an answer of the oracle to the walker that waits for it."""
+        if request.walker is None:
+            return
+        walker = self.walkers[request.walker]
+        walker.labels[request.site] = outcome
+        walker.pending -= 1
+        if walker.pending == 0:
+            self._decide(walker)
 
     def _decide(self, walker: Walker) -> None:
-        """The oracle has answered: accept the better-founded choice, or wait for a model that has learnt the answer."""
+        """The oracle has answered: take the better-founded choice, or wait for a model that has learnt the answer."""
         proposal = walker.proposal
         if proposal is None:
             walker.status, walker.needs = "learning", self.labels.uids()
             return
-        answered = {i: label for i, label in walker.labels.items() if isinstance(label, Atoms)}
-        energies = np.array([site.energy for site in proposal.sites])
-        truth = {i: free_energy(label) for i, label in answered.items()}
-        rms = max((force_rms(label, proposal.sites[i].forces) for i, label in answered.items()), default=0.0)
-        against = contradiction(energies, truth, rms, self.config.ask) if answered else "no label succeeded"
+        answers = {i: label for i, label in walker.labels.items() if isinstance(label, Atoms)}
+        predicted = np.array([site.energy for site in proposal.sites])
+        truth = {i: free_energy(label) for i, label in answers.items()}
+        worst = max((worst_force_error(proposal.sites[i].forces, label) for i, label in answers.items()), default=0.0)
+        against = contradiction(predicted, truth, worst, self.config.ask) if answers else "no label succeeded"
         if against and walker.attempt < self.config.ask.max_attempts:
             self._log_event(walker, {"fate": "rejected", "reason": f"{walker.reason}; {against}"})
             walker.attempt += 1
-            walker.status = "learning" if answered else "ready"
-            walker.needs = self.labels.uids()
+            walker.status, walker.needs = "learning" if answers else "ready", self.labels.uids()
             return
-        uniform = np.random.default_rng([*self._entropy(walker), 3]).random()
-        choice = draw(corrected_energies(energies, truth), self.config.growth.kT, uniform)
-        self._accept(walker, choice, "queried", walker.reason if not against else f"{walker.reason}; {against}")
+        energies = corrected_energies(predicted, truth)
+        energies[[i for i in walker.labels if i not in answers]] = np.inf
+        if np.isinf(energies).all():
+            raise CampaignError(
+                f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms could be labelled"
+            )
+        self._choose(walker, proposal, energies)
+        assert walker.proposal is not None
+        choice = walker.proposal.choice
+        if choice not in answers and self._budget_left() > 0:
+            self._ask_about(walker, [choice], "query", True)
+            return
+        reason = walker.reason if not against else f"{walker.reason}; {against}"
+        self._accept(walker, "queried" if choice in answers else "accepted", reason)
 
-    def _accept(self, walker: Walker, choice: int, fate: str, reason: str | None) -> None:
+    def _accept(self, walker: Walker, fate: str, reason: str | None) -> None:
         proposal = walker.proposal
         assert proposal is not None
-        scored = [proposal.sites[choice], *(s for i, s in enumerate(proposal.sites) if i != choice)]
-        walker.state, event = apply(walker.state, proposal, choice)
+        chosen = proposal.sites[proposal.choice]
+        walker.state, event = apply(walker.state, proposal)
         step = walker.state.step
+        scored = [chosen, *(site for site in proposal.sites if site is not chosen)]
         self.run_directory.write_sites(walker.index, step, scored)
         self.run_directory.write_structures("grown", walker.index, step, [walker.state.crystal])
-        change = {**event.to_dict(), "energy_std": proposal.sites[choice].energy_std, "time": None, "barrier": None}
+        change = {**event.to_dict(), "energy_std": chosen.energy_std, "time": None, "barrier": None}
         self._log_event(walker, {**change, "fate": fate, "reason": reason})
-        walker.status, walker.attempt, walker.proposal = "ready", 0, None
+        walker.status, walker.attempt, walker.no_site_attempts, walker.proposal = "ready", 0, 0, None
         self._finish_if_grown(walker)
         self.checkpoint()
 
@@ -370,11 +409,15 @@ class Campaign:
         if len(walker.state.crystal) >= self.config.growth.n_atoms and self._next_kind(walker) == "attach":
             walker.status = "done"
 
-    def _entropy(self, walker: Walker) -> list[int]:
-        return [self.config.seed, walker.index, walker.state.step, walker.attempt]
+    def _entropy(self, purpose: int, walker: Walker, with_attempt: bool = True) -> list[int]:
+        place = [purpose, self.config.seed, walker.index, walker.state.step]
+        return [*place, walker.attempt, walker.no_site_attempts] if with_attempt else place
 
-    def _asked(self) -> int:
-        return sum(len(batch) for batch in self._requests.values())
+    def _rng(self, purpose: int, walker: Walker, with_attempt: bool = True) -> np.random.Generator:
+        return np.random.default_rng(self._entropy(purpose, walker, with_attempt))
+
+    def _budget_left(self) -> float:
+        return self.labels.budget_left(sum(len(batch) for batch in self._requests.values()))
 
     def _log_event(self, walker: Walker, event: dict[str, Any]) -> None:
         doubt, proposal = walker.doubt, walker.proposal
@@ -413,16 +456,6 @@ class Campaign:
             "seconds",
         )
         return {**{key: line[key] for key in keep}, "n_labels": len(self.labels), "oracle_busy": share}
-
-
-def free_energy(labelled: Atoms) -> float:
-    """The energy that the forces of a label belong to, eV."""
-    return float(labelled.get_potential_energy(force_consistent=True))
-
-
-def force_rms(labelled: Atoms, forces: np.ndarray) -> float:
-    """Root mean square of the error of predicted forces (n_atoms, 3) over all components, eV/Å."""
-    return float(np.sqrt(np.mean((labelled.get_forces() - forces) ** 2)))
 
 
 def species_of(settings: GrowthSettings) -> list[str]:

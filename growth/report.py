@@ -201,7 +201,8 @@ def _spread_figure(certificate: Mapping[str, Any]) -> Figure:
     error = np.array([point["force_mae"] * 1e3 for point in certificate["path"]])
     axes.scatter(std, error, s=14, color=INK)
     top = float(max(std.max(initial=0), error.max(initial=0), 1.0))
-    axes.plot([0, top], [0, top], color=BAND, lw=1)
+    axes.plot([0, top], [0, top * (2 / np.pi) ** 0.5], color=BAND, lw=1, label="normal errors of this std")
+    axes.legend(frameon=False)
     axes.set(xlabel="std of the committee (meV/Å)", ylabel="force error (meV/Å)", title="std against error")
     return figure
 

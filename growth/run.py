@@ -39,13 +39,19 @@ def resolve_run_dir(given: Path | None, config: Config) -> Path:
     """Where a run writes: what was given, else runs/NAME below the working directory.
 
     Raises:
-        InputError: a relative directory inside a Ray job's own copy of the working directory, which Ray deletes.
+        InputError: a relative directory inside a Ray job's own copy of the working directory.
     """
-    path = given or Path("runs") / config.name
+    return absolute(given or Path("runs") / config.name, "run directory")
+
+
+def absolute(path: Path, what: str) -> Path:
+    """`path` from the root.
+
+    Raises:
+        InputError: it is relative to a Ray job's own copy of the working directory, which Ray deletes.
+    """
     if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
-        raise InputError(
-            f"run directory {path} is relative, and this Ray job runs in a copy; give an absolute --run-dir"
-        )
+        raise InputError(f"{what} {path} is relative, and this Ray job runs in a copy; give an absolute path")
     return path.absolute()
 
 
@@ -69,17 +75,19 @@ def launch(config: Config, run_dir: Path) -> None:
         run.record_start(installed_versions())
         dataset = stack.enter_context(Dataset.open(run.path / "dataset", method=method))
         progress({"what": "say", "text": f"run directory {run.path}"})
-        pool = stack.enter_context(open_pool(config))
+        pool = stack.enter_context(open_pool(config, run.path))
         stack.enter_context(stop_signals())
         campaign = Campaign(config, run, dataset, pool, seed, progress)
         try:
             campaign.run()
-            crystals = [walker.state.crystal for walker in campaign.walkers]
-            certificate = certify(run, dataset, crystals, pool, method, config.certificate, config.seed, progress)
-        finally:
+        except KeyboardInterrupt:
             campaign.checkpoint()
+            raise
+        elapsed, busy = campaign.elapsed, campaign.busy
+        crystals = [walker.state.crystal for walker in campaign.walkers]
+        certificate = certify(run, dataset, crystals, pool, method, config.certificate, config.seed, progress)
         workers = {role: pool.size(role) for role in ("oracle", "surrogate", "learner")}
-        summary = summarise(run, campaign.growth_seconds, campaign.busy, workers, len(dataset), len(dataset.failures()))
+        summary = summarise(run, elapsed, busy, workers, len(dataset), len(dataset.failures()))
         plots = plot_run(run, certificate, crystals)
         print_summary(progress.console, summary, certificate)
         for path in (*plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
@@ -87,9 +95,10 @@ def launch(config: Config, run_dir: Path) -> None:
 
 
 @contextlib.contextmanager
-def open_pool(config: Config) -> Iterator[Pool]:
+def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
     """The pool that the config names, closed at the end; Ray is left as it was found."""
-    oracle = (config.oracle.method, config.oracle.labels, config.oracle.cache)
+    cache = config.oracle.cache and absolute(config.oracle.cache, "oracle.cache")
+    oracle = (config.oracle.method, config.oracle.labels, run_dir / "dataset" / "logs", cache)
     surrogate = (config.growth, config.surrogate.threads)
     learner = (config.learner.network, config.learner.train, config.learner.update, config.learner.threads)
     ours = False

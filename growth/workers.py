@@ -1,6 +1,5 @@
 """The three parts as plain classes: what a pool's workers do. They know nothing of who runs them."""
 
-import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from ase import Atoms
 from growth.energy_model import CommitteeModel
 from growth.errors import NoSitesError
 from growth.simulator import GrowthSettings, Kind, Proposal, State, propose, propose_hop
-from learner import Committee, TrainSettings, UpdateSettings, evaluate, train, update
+from learner import Committee, TrainSettings, UpdateSettings, train, update
 from learner.settings import NetworkSettings
 from oracle import FailedLabel, Labeller, LabelSettings, Method
 
@@ -68,13 +67,14 @@ class OracleWorker:
     Args:
         method: the method as a mapping.
         settings: limits and numerics of labelling.
+        logs: folder for the logs of failed labels.
         cache: a folder of labels shared between runs, or None.
     """
 
-    def __init__(self, method: Mapping[str, Any], settings: LabelSettings, cache: Path | None = None) -> None:
-        self._scratch = Path(tempfile.mkdtemp(prefix="kossel-oracle-"))
-        self._labeller = Labeller(Method.from_dict(dict(method)), settings, scratch=self._scratch, cache=cache)
-        self._labeller.__enter__()
+    def __init__(
+        self, method: Mapping[str, Any], settings: LabelSettings, logs: Path, cache: Path | None = None
+    ) -> None:
+        self._labeller = Labeller(Method.from_dict(dict(method)), settings, scratch=logs, cache=cache)
 
     def label(self, structures: Sequence[Atoms]) -> list[Atoms | FailedLabel]:
         """A labelled structure or a failure for each structure, in order."""
@@ -82,7 +82,6 @@ class OracleWorker:
 
     def close(self) -> None:
         self._labeller.close()
-        shutil.rmtree(self._scratch, ignore_errors=True)
 
 
 class LearnerWorker:
@@ -122,10 +121,6 @@ class LearnerWorker:
         result = update(committee_of(files), new, replay, validation, settings=self._update, seed=seed)
         metrics = {"promoted": result.promoted, **result.metrics}
         return files_of(result.committee, version, metrics), metrics
-
-    def evaluate(self, files: Files, labelled: Sequence[Atoms]) -> dict[str, Any]:
-        """Errors of the committee on labelled structures."""
-        return evaluate(committee_of(files), labelled)
 
     def close(self) -> None:
         """Nothing is held between calls."""

@@ -181,12 +181,14 @@ def update(
 
 
 def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, Numbers]:
-    """`evaluate` of all structures, and of those in each bin of sizes (bins without structures are left out)."""
+    """`evaluate` of all structures, and of those in each bin of sizes that holds at least three."""
     out = {"all": evaluate(committee, structures)}
     bins = np.searchsorted(np.asarray(edges), [len(a) for a in structures])
     for k in sorted(set(bins.tolist())):
         name = f"<={edges[k]}" if k < len(edges) else f">{edges[-1]}"
-        out[name] = evaluate(committee, [a for a, b in zip(structures, bins, strict=True) if b == k])
+        inside = [a for a, b in zip(structures, bins, strict=True) if b == k]
+        if len(inside) >= 3:
+            out[name] = evaluate(committee, inside)
     return out
 
 
