@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import RayError, RayTaskError
 
-from growth.pool import ROLES, Done, Role, Task
+from growth.errors import InputError
+from growth.pool import ROLES, Done, Role, Task, first_line
 
 RETRIES = 3
 ROOT = Path(__file__).resolve().parent.parent
@@ -65,9 +66,13 @@ class RayPool:
 
     Args:
         specs: the workers of each role.
+
+    Raises:
+        InputError: the cluster has fewer CPUs than the workers reserve, so that some would never start.
     """
 
     def __init__(self, specs: Mapping[Role, ActorSpec]) -> None:
+        check_cpus(specs, float(ray.cluster_resources().get("CPU", 0.0)))
         self.busy_seconds: dict[Role, float] = dict.fromkeys(ROLES, 0.0)
         self._specs = dict(specs)
         self._actors = {role: [_start(spec) for _ in range(spec.count)] for role, spec in self._specs.items()}
@@ -117,20 +122,35 @@ class RayPool:
                 self._under_way[reference] = (task, tries, actor, time.monotonic())
 
     def _collect(self, reference: Any) -> Done | None:
-        """The result behind `reference`; None where the actor died and the task was queued again."""
+        """The result behind `reference`; None where Ray lost it (actor, node, memory) and the task was queued again."""
         task, tries, actor, start = self._under_way.pop(reference)
         self._idle[task.role].append(actor)
         seconds = time.monotonic() - start
         self.busy_seconds[task.role] += seconds
         try:
             return Done(task, ray.get(reference), seconds)
-        except RayActorError as error:
+        except RayTaskError as error:  # the part raised; trying again would raise again
+            return Done(task, None, seconds, first_line(error.cause or error))
+        except RayError as error:
             if tries < RETRIES:
                 self._queues[task.role].appendleft((task, tries + 1))
                 return None
-            return Done(task, None, seconds, f"the {task.role} actor died {RETRIES + 1} times: {first_line(error)}")
-        except RayTaskError as error:
-            return Done(task, None, seconds, first_line(error.cause) if error.cause else first_line(error))
+            return Done(task, None, seconds, f"lost {RETRIES + 1} times by Ray: {first_line(error)}")
+
+
+def check_cpus(specs: Mapping[Role, ActorSpec], available: float) -> None:
+    """Refuse workers that reserve more CPUs than there are: Ray would wait for them without a word.
+
+    Raises:
+        InputError: says who reserves how much, and what to change.
+    """
+    wanted = sum(spec.count * spec.num_cpus for spec in specs.values())
+    if wanted > available + 1e-6:
+        parts = ", ".join(f"{role} {spec.count} x {spec.num_cpus:g}" for role, spec in specs.items())
+        raise InputError(
+            f"ray: the actors reserve {wanted:g} CPUs ({parts}) and the cluster has {available:g}; "
+            "lower actors or num_cpus of oracle, surrogate and learner, raise ray.num_cpus, or set pool=serial"
+        )
 
 
 class PartActor:
@@ -148,9 +168,3 @@ class PartActor:
 
 def _start(spec: ActorSpec) -> Any:
     return ray.remote(PartActor).options(num_cpus=spec.num_cpus, max_restarts=-1).remote(spec.worker, spec.arguments)
-
-
-def first_line(error: BaseException) -> str:
-    """The type and the first line of what an exception says."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, Protocol, runtime_checkable
 
 Role = Literal["surrogate", "oracle", "learner"]
-ROLES: tuple[Role, ...] = ("oracle", "surrogate", "learner")
+ROLES: tuple[Role, ...] = ("oracle", "learner", "surrogate")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Pool(Protocol):
 
 
 class SerialPool:
-    """Every part in this process, one task at a time: labels first, then growth, then learning.
+    """Every part in this process, one task at a time: labels first, then learning, then growth.
+
+    Growth comes last so that a walker that waits for a label or a model does not starve while another stays sure.
 
     Args:
         make: how to make the worker of each role; called at the role's first task.
@@ -96,11 +98,26 @@ class SerialPool:
         self._workers.clear()
 
     def _run(self, task: Task) -> Done:
-        worker = self._workers.get(task.role)
-        if worker is None:
-            worker = self._workers[task.role] = self._make[task.role]()
         start = time.monotonic()
-        result = getattr(worker, task.call)(*task.arguments)
+        try:
+            result, error = getattr(self._worker(task.role), task.call)(*task.arguments), None
+        except Exception as raised:  # whatever a part raises is a value here, as it is on Ray
+            result, error = None, first_line(raised)
         seconds = time.monotonic() - start
         self.busy_seconds[task.role] += seconds
-        return Done(task, result, seconds)
+        return Done(task, result, seconds, error)
+
+    def _worker(self, role: Role) -> Any:
+        if role not in self._workers:
+            self._workers[role] = self._make[role]()
+        return self._workers[role]
+
+
+def first_line(error: BaseException) -> str:
+    """The type and the first line of what an exception says.
+
+    >>> first_line(ValueError("too far\\nsee above"))
+    'ValueError: too far'
+    """
+    text = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
