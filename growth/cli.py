@@ -2,20 +2,23 @@
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, NoReturn
 
 import typer
 
+UsageErrors: Any = typer.BadParameter.__mro__[2]
+"""Click's `ClickException`, whichever click this typer brings: wrong options, missing arguments."""
+INTERRUPTED = 130
+
 app = typer.Typer(
     help="Grow crystals atom by atom on an energy surface that is learned while they grow.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-dataset_app = typer.Typer(help="Look at, import, export and repair datasets.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Look at, import, export and repair datasets.")
 app.add_typer(dataset_app, name="dataset")
 
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed")]
@@ -30,20 +33,39 @@ def main(arguments: Sequence[str] | None = None) -> None:
     from learner.errors import InputError as LearnerInputError
     from oracle.errors import InputError as OracleInputError
 
+    words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        app(args=list(sys.argv[1:] if arguments is None else arguments), prog_name="kossel", standalone_mode=True)
+        code = app(args=words, prog_name="kossel", standalone_mode=False) or 0
+    except UsageErrors as error:
+        context = getattr(error, "ctx", None)
+        _stop(
+            f"error: {error.format_message().rstrip('.')}; see {context.command_path if context else 'kossel'} --help",
+            2,
+        )
     except (GrowthInputError, LearnerInputError, OracleInputError) as error:
         _stop(f"error: {error}", 2)
     except CampaignError as error:
         _stop(f"stopped: {error}", 1)
-    except KeyboardInterrupt:
-        _stop("interrupted; the same command goes on from here", 130)
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
+    if code == INTERRUPTED:
+        _stop("interrupted; the same command goes on from here" if words[0] == "grow" else "interrupted", code)
+    if code:
+        sys.exit(code)
 
 
-def _stop(text: str, code: int) -> None:
+def _stop(text: str, code: int) -> NoReturn:
     sys.stdout.flush()
     print(" ".join(text.split()), file=sys.stderr)
     sys.exit(code)
+
+
+def _report_labels(summary: Mapping[str, Any]) -> None:
+    """Print the counts of a labelling; exit code 1 where labels failed."""
+    typer.echo(json.dumps(summary, indent=1))
+    n_failed = sum(summary["failed"].values())
+    if n_failed:
+        _stop(f"{n_failed} labels failed; `kossel dataset retry {summary['dataset']}` labels them again", 1)
 
 
 @app.command()
@@ -75,14 +97,14 @@ def label(
     timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
     ranks: Annotated[int, typer.Option(help="MPI ranks for a label")] = 1,
 ) -> None:
-    """Label structures with a method; what the dataset has already is skipped, failures are listed."""
+    """Label structures with a method; what the dataset has already is skipped. Exit code 1: some labels failed."""
     from oracle.campaign import label_file
     from oracle.methods import Method
     from oracle.settings import LabelSettings
 
     settings = LabelSettings(timeout_s=timeout, n_ranks=ranks)
     summary = label_file(structures, Method.load(method), dataset, settings, progress=typer.echo)
-    typer.echo(json.dumps(summary, indent=1))
+    _report_labels(summary)
 
 
 @dataset_app.command("info")
@@ -127,13 +149,13 @@ def dataset_retry(
     method: MethodFile,
     timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
 ) -> None:
-    """Label again what failed."""
+    """Label again what failed. Exit code 1: some failed again."""
     from oracle.campaign import retry_failed
     from oracle.methods import Method
     from oracle.settings import LabelSettings
 
     summary = retry_failed(directory, Method.load(method), LabelSettings(timeout_s=timeout), progress=typer.echo)
-    typer.echo(json.dumps(summary, indent=1))
+    _report_labels(summary)
 
 
 @app.command()
@@ -171,9 +193,10 @@ def evaluate(
     figures = evaluate_model(model, structures, (energy_key, forces_key))
     text = json.dumps(figures, indent=1)
     if out is not None:
-        from growth.run_directory import write_atomically
+        from oracle.durable import write_whole
 
-        write_atomically(out, text)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(out, text)
     typer.echo(text)
 
 

@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from ase.io import read, write
+from ase.io import read
 
 from growth.errors import InputError
+from growth.run_directory import exact_frame, read_seed
 from oracle import Dataset
+from oracle.durable import write_whole
 
 
 def export_run(run: Path, out: Path) -> list[Path]:
-    """Write OUT/wNN.extxyz, the growth of each walker, and OUT/labels.extxyz.
+    """Write OUT/wNN.extxyz, the growth of each walker from the seed on, and OUT/labels.extxyz.
 
     Raises:
         InputError: `run` is no run directory.
@@ -17,11 +19,12 @@ def export_run(run: Path, out: Path) -> list[Path]:
     if not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a run directory (no config.yaml); give the directory that `kossel grow` wrote")
     out.mkdir(parents=True, exist_ok=True)
+    seed = read_seed(run)
     written = []
     for walker in sorted((run / "grown").glob("w[0-9][0-9]")):
         crystals = [read(file) for file in sorted(walker.glob("*.extxyz"))]
         target = out / f"{walker.name}.extxyz"
-        write(target, crystals)
+        write_whole(target, "".join(map(exact_frame, crystals if seed is None else [seed, *crystals])))
         written.append(target)
     if (run / "dataset").exists():
         Dataset.read(run / "dataset").export(out / "labels.extxyz")

@@ -1,7 +1,8 @@
 """The run directory: everything a campaign knows, on disk, so that the same command goes on after any stop.
 
 ```
-config.yaml   events.jsonl   metrics.jsonl   provenance.jsonl   summary.json   certificate.json   *.png
+config.yaml   seed.json      events.jsonl    metrics.jsonl      provenance.jsonl
+summary.json  certificate.json  *.png
 grown/w00/000123.extxyz      the crystal of walker 0 after step 123
 sites/w00/000123.extxyz      the competing sites of that step as the surrogate scored them, the accepted one first
 dataset/                     labelled structures that the learner sees      certificate/   labels that it never sees
@@ -12,22 +13,43 @@ models/v0007/                model.safetensors, model.json                  stat
 import json
 import os
 import platform
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
-from ase.io import read, write
+from ase.constraints import FixAtoms
+from ase.io import read
 from filelock import FileLock, Timeout
 
 from growth.errors import InputError
+from growth.relax import movable_atoms
 from growth.sites import Site
+from oracle.durable import append_lines, read_lines, sync_directory, write_whole
+from oracle.extxyz import frame
+from oracle.worker import pack, unpack
 
-MAY_CHANGE = {"growth.n_atoms", "oracle.actors", "ray", "certificate", "pool", "learner.final"}
+MAY_CHANGE = {
+    "growth.n_atoms",
+    "budget",
+    "certificate",
+    "ray",
+    "pool",
+    "surrogate",
+    "oracle.actors",
+    "oracle.num_cpus",
+    "oracle.labels.timeout_s",
+    "oracle.cache",
+    "learner.num_cpus",
+    "learner.threads",
+}
+"""Settings that a resumed run may have otherwise than it began: how far, with what means, how much is spent."""
+ONE_VALUE = {"oracle.method", "growth.species", "structure.surface_energies"}
+"""Settings whose mapping is one value: given anew it replaces the old one, it does not add to it."""
 
 
 class RunDirectory:
@@ -57,43 +79,62 @@ class RunDirectory:
 
     # ------------------------------------------------------------------ config
 
-    def settle_config(self, config: Mapping[str, Any]) -> None:
-        """Write the resolved config; on a resumed run compare it with what the run began with.
+    def settle_config(
+        self, given: Mapping[str, Any], resolve: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
+    ) -> Mapping[str, Any]:
+        """The settings that are in force: what was given, over what the run began with, over the defaults.
+
+        A resumed run keeps what it began with, also where a later version has other defaults.
+
+        Args:
+            given: what the user wrote: the config file with `--set`, without defaults.
+            resolve: validates settings and fills in defaults; returns plain values.
+
+        Returns:
+            Resolved settings, as written to config.yaml.
 
         Raises:
-            InputError: a setting that defines the campaign differs.
+            InputError: a setting that defines the campaign is given otherwise than the run began with.
         """
         target = self.path / "config.yaml"
-        if target.exists():
+        if not target.exists():
+            settled = resolve(given)
+        else:
             begun = yaml.safe_load(target.read_text())
-            changed = [key for key in differing_keys(begun, config) if not _may_change(key)]
+            settled = resolve(overlaid(begun, given))
+            changed = [key for key in differing_keys(resolve(begun), settled) if not _may_change(key)]
             if changed:
                 raise InputError(
                     f"{target}: this run was begun with other settings of {', '.join(changed)}; "
                     "give the same settings to resume it, or another --run-dir for a new run"
                 )
-        write_atomically(target, yaml.safe_dump(dict(config), sort_keys=False))
+        write_whole(target, yaml.safe_dump(dict(settled), sort_keys=False))
+        return settled
+
+    # ------------------------------------------------------------------ seed
+
+    def settle_seed(self, seed: Atoms) -> Atoms:
+        """The crystal that this run grows from: `seed` on a new run, on a resumed one what it began with."""
+        if self.seed is None:
+            self.write_json("seed.json", packed(seed))
+        stored = self.seed
+        assert stored is not None
+        return stored
+
+    @property
+    def seed(self) -> Atoms | None:
+        """The crystal that this run began with, exact to the last bit; None on a new run."""
+        return read_seed(self.path)
 
     # ------------------------------------------------------------------ logs
 
     def append(self, log: str, line: Mapping[str, Any]) -> None:
-        """Add one JSON line to `log` (`events`, `metrics` or `provenance`), flushed to disk."""
-        with (self.path / f"{log}.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
+        """Add one JSON line to `log` (`events`, `metrics` or `provenance`), flushed to disk; a torn end is cut off."""
+        append_lines(self.path / f"{log}.jsonl", [dict(line)])
 
     def lines(self, log: str) -> list[dict[str, Any]]:
-        """The whole lines of `log`; a torn last line is cut off the file, so that the next one starts clean."""
-        path = self.path / f"{log}.jsonl"
-        if not path.exists():
-            return []
-        raw = path.read_bytes()
-        whole = raw[: raw.rfind(b"\n") + 1]
-        if len(whole) < len(raw):
-            with path.open("r+b") as file:
-                file.truncate(len(whole))
-        return [json.loads(line) for line in whole.splitlines()]
+        """The whole lines of `log`."""
+        return read_lines(self.path / f"{log}.jsonl")
 
     def record_start(self, versions: Mapping[str, str]) -> None:
         """Note when, where and with what this process took the run up."""
@@ -103,12 +144,10 @@ class RunDirectory:
     # ------------------------------------------------------------------ structures and models
 
     def write_structures(self, folder: str, walker: int, step: int, structures: Sequence[Atoms]) -> Path:
-        """Write `structures` to `folder`/wNN/STEP.extxyz, whole or not at all."""
+        """Write `structures` to `folder`/wNN/STEP.extxyz, exact to the last bit, whole or not at all."""
         target = self.path / folder / f"w{walker:02d}" / f"{step:06d}.extxyz"
         target.parent.mkdir(parents=True, exist_ok=True)
-        partial = target.with_suffix(".partial")
-        write(partial, list(structures), format="extxyz")
-        partial.replace(target)
+        write_whole(target, "".join(exact_frame(structure) for structure in structures))
         return target
 
     def write_sites(self, walker: int, step: int, sites: Sequence[Site]) -> Path:
@@ -116,17 +155,29 @@ class RunDirectory:
         return self.write_structures("sites", walker, step, [scored(site) for site in sites])
 
     def read_sites(self, walker: int, step: int) -> list[Atoms]:
-        """The competing sites of a step as predicted (in their calculators), the accepted one first."""
-        return list(read(self.path / "sites" / f"w{walker:02d}" / f"{step:06d}.extxyz", index=":"))
+        """The competing sites of a step as predicted (in their calculators), the accepted one first.
+
+        `info["member_energies"]` (n_members,), eV; `arrays["forces_std"]` (n_atoms,), eV/Å.
+        """
+        sites = list(read(self.path / "sites" / f"w{walker:02d}" / f"{step:06d}.extxyz", index=":"))
+        for site in sites:  # ASE reads one number as a scalar
+            site.info["member_energies"] = np.atleast_1d(site.info["member_energies"])
+        return sites
 
     def save_model(self, version: int, files: Mapping[str, bytes]) -> Path:
         """Store a model's files as models/vNNNN, whole or not at all."""
         target = self.path / "models" / f"v{version:04d}"
         partial = target.with_suffix(".partial")
-        partial.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
         for name, content in files.items():
-            (partial / name).write_bytes(content)
+            with (partial / name).open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+        sync_directory(partial)
         partial.replace(target)
+        sync_directory(target.parent)
         return target
 
     def latest_model(self) -> tuple[int, dict[str, bytes]] | None:
@@ -143,28 +194,71 @@ class RunDirectory:
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write `content` to NAME, whole or not at all."""
-        return write_atomically(self.path / name, json.dumps(content, indent=1))
+        target = self.path / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(target, json.dumps(content, indent=1))
+        return target
 
 
 def scored(site: Site) -> Atoms:
-    """The structure of a site with what the surrogate said of it, as extxyz can hold it."""
+    """The structure of a site with what the surrogate said of it, under the names that ASE takes for results."""
     structure = site.structure.copy()
-    structure.info = {"member_energies": np.asarray(site.member_energies)}
-    structure.arrays["forces_std"] = np.asarray(site.forces_std)
-    structure.calc = SinglePointCalculator(structure, energy=float(site.energy), forces=np.asarray(site.forces))
+    structure.info = {"energy": float(site.energy), "member_energies": np.atleast_1d(site.member_energies)}
+    structure.arrays["forces"] = np.asarray(site.forces, dtype=float)
+    structure.arrays["forces_std"] = np.asarray(site.forces_std, dtype=float)
     return structure
 
 
-def write_atomically(target: Path, text: str) -> Path:
-    """Write, flush to disk, then rename: readers see the old file or the new one, never a part."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(target.name + ".partial")
-    with partial.open("w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    partial.replace(target)
-    return target
+def exact_frame(structure: Atoms) -> str:
+    """One frame of extended XYZ, numbers in their shortest exact form: a uid comes out the same after reading.
+
+    Beside what `oracle.extxyz.frame` writes: which atoms move (`move_mask`, read by ASE as `FixAtoms`), and
+    `member_energies` of `info`.
+    """
+    bare = structure.copy()
+    if not movable_atoms(structure).all():
+        bare.arrays["move_mask"] = movable_atoms(structure)
+    text = frame(bare)
+    if "member_energies" not in structure.info:
+        return text
+    count, header, atoms = text.split("\n", 2)
+    energies = " ".join(repr(float(energy)) for energy in structure.info["member_energies"])
+    return f'{count}\n{header} member_energies="{energies}"\n{atoms}'
+
+
+def read_seed(run: Path) -> Atoms | None:
+    """The crystal that a run began with; None where the run has not noted one."""
+    path = run / "seed.json"
+    if not path.exists():
+        return None
+    content = json.loads(path.read_text())
+    seed = unpack(content)
+    seed.set_tags(content["tags"])
+    seed.set_constraint(FixAtoms(content["fixed"]) if content["fixed"] else None)
+    return seed
+
+
+def packed(seed: Atoms) -> dict[str, Any]:
+    """A seed as JSON-like data, exact to the last bit: the geometry, tags, and which atoms do not move."""
+    fixed = np.flatnonzero(~movable_atoms(seed))
+    return {**pack(seed), "tags": seed.get_tags().tolist(), "fixed": fixed.tolist()}
+
+
+def overlaid(base: Mapping[str, Any], top: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested mappings with `top` over `base`; what is in `ONE_VALUE` is replaced as a whole.
+
+    >>> overlaid({"a": 1, "b": {"c": 2, "d": 3}}, {"b": {"c": 5}})
+    {'a': 1, 'b': {'c': 5, 'd': 3}}
+    >>> overlaid({"oracle": {"method": {"kind": "gpaw", "preset": "pw"}}}, {"oracle": {"method": {"kind": "gpaw"}}})
+    {'oracle': {'method': {'kind': 'gpaw'}}}
+    """
+    result = dict(base)
+    for key, value in top.items():
+        below, name = result.get(key), f"{prefix}{key}"
+        if isinstance(value, Mapping) and isinstance(below, Mapping) and name not in ONE_VALUE:
+            value = overlaid(below, value, f"{name}.")
+        result[key] = value
+    return result
 
 
 def differing_keys(one: Any, other: Any, prefix: str = "") -> list[str]:
