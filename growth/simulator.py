@@ -20,7 +20,7 @@ from growth.errors import InputError, NoSitesError
 from growth.events import Event, Kind, replay
 from growth.observables import coordination
 from growth.relax import Relaxed, movable_atoms, relax
-from growth.sites import Site, SiteSettings, search_sites
+from growth.sites import Site, SiteSettings, _merged, search_sites
 
 __all__ = [
     "Event",
@@ -165,15 +165,18 @@ def propose(state: State, model: EnergyModel, rng: np.random.Generator, settings
 def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings) -> Proposal:
     """Take a loosely bound atom off, find where it could be instead, and draw among these places and its own.
 
-    The atom is drawn among those with few neighbours, by exp(−coordination); it keeps its number.
+    The atom is drawn among those with few neighbours, by exp(−coordination); it keeps its number. Its own place is
+    relaxed as far as the others are (the model may have changed since), and found again it counts once.
     """
     atom = loose_atom(state.crystal, rng, settings.sites.bond_length)
     species = state.crystal.get_chemical_symbols()[atom]
     rest = state.crystal.copy()
     del rest[atom]
-    here = _site_of(_as_it_is(state.crystal, model), atom)
+    before = _as_it_is(state.crystal, model)
+    here = _site_of(_relaxed_around(atom, state.crystal, model, settings.sites), atom)
     found, counts, rejected = search_sites(rest, species, model, settings.sites, rng)
-    sites = sorted([here, *found], key=lambda site: site.energy)
+    distinct = _merged([here, *found], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
+    sites = sorted(distinct, key=lambda site: site.energy)
     probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
     return Proposal(
         kind="hop",
@@ -183,8 +186,8 @@ def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, sett
         stay=next(k for k, site in enumerate(sites) if site is here),
         probabilities=probabilities,
         choice=_draw(probabilities, rng),
-        energy_before=here.energy,
-        member_energies_before=here.member_energies,
+        energy_before=before.energy,
+        member_energies_before=before.member_energies,
         counts=counts,
         rejected=rejected,
     )
@@ -286,6 +289,15 @@ def _draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
 def _as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:
     """The crystal unmoved, with its prediction."""
     return relax([crystal], model, fmax=np.inf, max_steps=1)[0]
+
+
+def _relaxed_around(atom: int, crystal: Atoms, model: EnergyModel, settings: SiteSettings) -> Relaxed:
+    """The crystal relaxed as a site of `atom` is: to the same force, within the same radius."""
+    movable = None
+    if settings.relax_radius is not None:
+        distances = crystal.get_distances(atom, range(len(crystal)), mic=crystal.pbc.any())
+        movable = [np.asarray(distances <= settings.relax_radius)]
+    return relax([crystal], model, settings.fmax, settings.max_steps, movable)[0]
 
 
 def _site_of(present: Relaxed, atom: int) -> Site:

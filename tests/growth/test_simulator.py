@@ -135,6 +135,25 @@ def test_a_hop_offers_the_present_crystal_and_keeps_numbers() -> None:
     assert np.array_equal(moved.crystal.positions[proposal.atom], proposal.sites[other].position)
 
 
+@pytest.mark.parametrize("rattled", [0.0, 0.04])
+def test_a_hop_offers_the_present_minimum_once(rattled: float) -> None:
+    """The place that the atom has is relaxed as the others are, and found again it is the same place."""
+    crystal = init(fcc14(), emt()).crystal
+    landing = propose(State(crystal), emt(), np.random.default_rng(0), GrowthSettings(sites=QUICK))
+    minimum = landing.sites[0].structure
+    minimum.rattle(rattled, seed=1)  # as after a model update: the crystal is no minimum any more
+    chosen = GrowthSettings(sites=SiteSettings(max_ranked=24, max_candidates=8, n_competing=4))
+    for rng_seed in range(4):
+        proposal = propose_hop(State(minimum), emt(), np.random.default_rng(rng_seed), chosen)
+        assert proposal.stay is not None
+        here = proposal.sites[proposal.stay]
+        assert here.converged
+        for k, site in enumerate(proposal.sites):
+            apart = np.sqrt(np.mean((pair_distances(site.structure) - pair_distances(here.structure)) ** 2))
+            near = abs(site.energy - here.energy) <= chosen.sites.energy_tolerance
+            assert k == proposal.stay or not (near and apart <= chosen.sites.distance_tolerance)
+
+
 def test_hops_repair_a_bad_landing() -> None:
     """An atom on top of a Lennard-Jones 13-cluster's corner finds its way to a face."""
     seed = relax([_lj13()], LennardJonesModel(), fmax=1e-3)[0].structure
