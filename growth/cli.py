@@ -65,7 +65,7 @@ def _report_labels(summary: Mapping[str, Any]) -> None:
     typer.echo(json.dumps(summary, indent=1))
     n_failed = sum(summary["failed"].values())
     if n_failed:
-        _stop(f"{n_failed} labels failed; `kossel dataset retry {summary['dataset']}` labels them again", 1)
+        _stop(f"labels that failed: {n_failed}; `kossel dataset retry {summary['dataset']}` labels them again", 1)
 
 
 @app.command()

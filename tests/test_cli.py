@@ -10,6 +10,8 @@ from ase import Atoms
 from ase.calculators.emt import EMT
 from ase.io import write
 
+from growth.cli import main
+
 ROOT = Path(__file__).parents[1]
 EMT_METHOD = "kind: emt\n"
 
@@ -62,6 +64,10 @@ def test_help_answers_at_once() -> None:
         (["export", "nowhere"], "nowhere"),
         (["evaluate", "no_model", "no.extxyz"], "no_model"),
         (["train", "--data", "no.extxyz", "--out", "model"], "no.extxyz"),
+        (["grow", "--bogus"], "kossel grow --help"),
+        (["label"], "structures"),
+        (["growth"], "growth"),
+        (["dataset"], "command"),
     ],
 )
 def test_bad_input_is_one_line(arguments: list[str], said: str, tmp_path: Path) -> None:
@@ -93,6 +99,45 @@ def test_what_cannot_be_labelled(structure: Atoms, reason: str, method: Path, tm
     source = tmp_path / "in.extxyz"
     write(source, structure)
     assert_refused(kossel("label", source, "--method", method, "--dataset", tmp_path / "data"), reason)
+
+
+def test_a_label_that_failed_shows_in_the_exit_code(method: Path, tmp_path: Path) -> None:
+    """Two platinum atoms so near that the force on them is over the cap."""
+    near, far = (Atoms("Pt2", positions=[[0, 0, 0], [0, 0, distance]]) for distance in (1.39, 2.7))
+    write(tmp_path / "both.extxyz", [near, far])
+    write(tmp_path / "far.extxyz", [far])
+    done = kossel("label", tmp_path / "both.extxyz", "--method", method, "--dataset", tmp_path / "data")
+    assert done.returncode == 1
+    assert "Pt2 failed: gate_after" in done.stdout
+    assert '"labelled": 1' in done.stdout
+    assert "labels that failed: 1" in done.stderr
+    assert "retry" in done.stderr
+    done = kossel("label", tmp_path / "far.extxyz", "--method", method, "--dataset", tmp_path / "data")
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "interrupted", "said"),
+    [
+        (["grow"], "growth.config.load_config", "interrupted; the same command goes on from here\n"),
+        (["dataset", "info", "data"], "oracle.campaign.dataset_info", "interrupted\n"),
+    ],
+)
+def test_an_interruption_is_one_line(
+    arguments: list[str],
+    interrupted: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(interrupted, stop)
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 130
+    assert capsys.readouterr().err.lstrip("\n") == said
 
 
 def test_training_reads_calculator_results_and_ref_keys_alike(tmp_path: Path) -> None:
