@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 from ase.io import read
 
+from growth.actors import ActorSpec, check_cpus
 from growth.config import load_config
+from growth.errors import InputError
 from growth.seeds import make_seed
 from growth.simulator import init, replay
+from oracle import Dataset
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "growth" / "configs" / "al_emt.yaml"
@@ -49,7 +52,7 @@ def assert_grown(run: Path, n_atoms: int = 16) -> None:
         lines = [e for e in events if e["walker"] == walker and e["fate"] != "rejected"]
         grown = read(run / "grown" / f"w{walker:02d}" / f"{lines[-1]['step']:06d}.extxyz")
         assert len(grown) == n_atoms
-        assert np.abs(replay(seed, lines).positions - grown.positions).max() < 1e-8
+        assert np.array_equal(replay(seed, lines).positions, grown.positions)
     assert (run / "certificate.json").exists()
 
 
@@ -80,7 +83,11 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     log = tmp_path_factory.mktemp("log") / "head.log"
     with log.open("w") as output:
         head = subprocess.Popen(
-            command, env=head_environment, stdout=output, stderr=output, preexec_fn=_die_with_parent  # noqa: PLW1509
+            command,
+            env=head_environment,
+            stdout=output,
+            stderr=output,
+            preexec_fn=_die_with_parent,  # noqa: PLW1509
         )
     try:
         _wait_for(environment, head, log)
@@ -139,21 +146,34 @@ def test_relative_run_directory_in_a_job_copy_is_refused(cluster: dict[str, str]
     assert "absolute" in done.stdout + done.stderr
 
 
-def test_interrupted_and_continued(tmp_path: Path) -> None:
-    """SIGINT at an arbitrary moment of a private-cluster run; the same command finishes it."""
+def test_more_actors_than_cpus_are_refused() -> None:
+    specs = {"oracle": ActorSpec(object, (), 3, 0.5), "learner": ActorSpec(object, (), 1, 0.5)}
+    check_cpus(specs, 2.0)
+    with pytest.raises(InputError, match="reserve 2 CPUs .oracle 3 x 0.5, learner 1 x 0.5. and the cluster has 1;"):
+        check_cpus(specs, 1.0)
+
+
+@pytest.mark.parametrize(
+    "moment", ["dataset/segments/*.extxyz", "events.jsonl"], ids=["first model under way", "first event written"]
+)
+def test_interrupted_and_continued(moment: str, tmp_path: Path) -> None:
+    """SIGINT as soon as a file is there that matches `moment`; the same command finishes the run."""
     run = tmp_path / "run"
     command = [sys.executable, str(ROOT / "growth" / "run.py"), str(DEMO), "--run-dir", str(run), *settings()]
     first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     deadline = time.monotonic() + 240
-    while not (run / "events.jsonl").exists() and first.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.2)
+    while not any(run.glob(moment)) and first.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.1)
     assert first.poll() is None
     first.send_signal(signal.SIGINT)
     output, _ = first.communicate(timeout=60)
     assert first.returncode == 130, output[-3000:]
     assert "Traceback" not in output
-    before = (run / "events.jsonl").read_text()
+    assert "the same command goes on from here" in output
+    before = (run / "events.jsonl").read_text() if (run / "events.jsonl").exists() else ""
+    labels = set(Dataset.read(run / "dataset").uids)
     second = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
     assert second.returncode == 0, second.stdout[-3000:] + second.stderr[-3000:]
     assert (run / "events.jsonl").read_text().startswith(before[: before.rfind("\n") + 1])
+    assert labels <= set(Dataset.read(run / "dataset").uids)
     assert_grown(run)
