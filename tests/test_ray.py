@@ -149,7 +149,7 @@ def test_relative_run_directory_in_a_job_copy_is_refused(cluster: dict[str, str]
 def test_more_actors_than_cpus_are_refused() -> None:
     specs = {"oracle": ActorSpec(object, (), 3, 0.5), "learner": ActorSpec(object, (), 1, 0.5)}
     check_cpus(specs, 2.0)
-    with pytest.raises(InputError, match="reserve 2 CPUs .oracle 3 x 0.5, learner 1 x 0.5. and the cluster has 1;"):
+    with pytest.raises(InputError, match=r"reserve 2 CPUs .oracle 3 x 0.5, learner 1 x 0.5. and the cluster has 1;"):
         check_cpus(specs, 1.0)
 
 
