@@ -135,7 +135,7 @@ class RayPool:
             if tries < RETRIES:
                 self._queues[task.role].appendleft((task, tries + 1))
                 return None
-            return Done(task, None, seconds, f"lost {RETRIES + 1} times by Ray: {first_line(error)}")
+            return Done(task, None, seconds, f"lost by Ray after {RETRIES} retries: {first_line(error)}")
 
 
 def check_cpus(specs: Mapping[Role, ActorSpec], available: float) -> None:
@@ -167,4 +167,6 @@ class PartActor:
 
 
 def _start(spec: ActorSpec) -> Any:
-    return ray.remote(PartActor).options(num_cpus=spec.num_cpus, max_restarts=-1).remote(spec.worker, spec.arguments)
+    """A worker that comes back after its process died; with a retry of Ray's own, calls wait while it restarts."""
+    actor = ray.remote(PartActor).options(num_cpus=spec.num_cpus, max_restarts=-1, max_task_retries=1)
+    return actor.remote(spec.worker, spec.arguments)
