@@ -16,13 +16,14 @@ import importlib.metadata
 import os
 import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from rich.console import Console
 
 from growth.actors import ActorSpec, RayPool, connect, disconnect
 from growth.certificate import certify
-from growth.config import Config
+from growth.config import Config, check_settings
 from growth.errors import InputError
 from growth.loop import Campaign, species_of
 from growth.pool import Pool, SerialPool
@@ -71,7 +72,8 @@ def launch(config: Config, run_dir: Path) -> None:
     with contextlib.ExitStack() as stack:
         run = RunDirectory(run_dir)
         stack.callback(run.close)
-        run.settle_config(config.model_dump(mode="json"))
+        config = Config.model_validate(run.settle_config(config.model_dump(mode="json", exclude_unset=True), resolved))
+        seed = run.settle_seed(seed)
         run.record_start(installed_versions())
         dataset = stack.enter_context(Dataset.open(run.path / "dataset", method=method))
         progress({"what": "say", "text": f"run directory {run.path}"})
@@ -92,6 +94,11 @@ def launch(config: Config, run_dir: Path) -> None:
         print_summary(progress.console, summary, certificate)
         for path in (*plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
             progress.console.print(f"  {path}")
+
+
+def resolved(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings checked, with every default filled in, as plain values."""
+    return check_settings(Config, content, "config").model_dump(mode="json")
 
 
 @contextlib.contextmanager

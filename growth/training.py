@@ -1,6 +1,5 @@
 """Training and evaluation from files: joins the oracle's readers with the learner."""
 
-import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +10,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from growth.config import check_settings, set_key
 from growth.errors import InputError
+from growth.split import split
 from learner import Committee, evaluate, train, update
 from learner.settings import NetworkSettings, TrainSettings, UpdateSettings
-from oracle import Dataset, read_labelled, uid
+from oracle import Dataset, read_labelled
 
 Keys = tuple[str | None, str | None]
 
@@ -46,15 +46,6 @@ def read_data(path: Path, keys: Keys) -> list[Atoms]:
     if not structures:
         raise InputError(f"{path}: no labelled structure in it")
     return structures
-
-
-def split(structures: Sequence[Atoms], fraction: float) -> tuple[list[Atoms], list[Atoms]]:
-    """Training and validation structures; the side follows from the structure itself, single atoms always train."""
-    held = [len(s) > 1 and zlib.crc32(uid(s, "").encode()) / 2**32 < fraction for s in structures]
-    return (
-        [s for s, out in zip(structures, held, strict=True) if not out],
-        [s for s, out in zip(structures, held, strict=True) if out],
-    )
 
 
 def train_model(
