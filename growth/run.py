@@ -28,7 +28,7 @@ from growth.errors import InputError
 from growth.loop import Campaign, species_of
 from growth.pool import Pool, SerialPool
 from growth.report import Progress, plot_run, print_summary, summarise
-from growth.run_directory import RunDirectory
+from growth.run_directory import RunDirectory, read_seed
 from growth.seeds import make_seed
 from growth.workers import LearnerWorker, OracleWorker, SurrogateWorker
 from oracle import Dataset, Method
@@ -63,7 +63,7 @@ def launch(config: Config, run_dir: Path) -> None:
         InputError: the run directory or the seed cannot be used.
         KeyboardInterrupt: on SIGINT or SIGTERM, after the state was written; the same command goes on.
     """
-    seed = make_seed(config.structure)
+    seed = read_seed(run_dir) or make_seed(config.structure)
     method = Method.from_dict(config.oracle.method)
     missing = method.missing_species([*seed.symbols, *species_of(config.growth)])
     if missing:

@@ -20,7 +20,7 @@ from growth.errors import InputError, NoSitesError
 from growth.events import Event, Kind, replay
 from growth.observables import coordination
 from growth.relax import Relaxed, movable_atoms, relax
-from growth.sites import Site, SiteSettings, _merged, search_sites
+from growth.sites import Site, SiteSettings, merged, search_sites
 
 __all__ = [
     "Event",
@@ -175,7 +175,7 @@ def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, sett
     before = _as_it_is(state.crystal, model)
     here = _site_of(_relaxed_around(atom, state.crystal, model, settings.sites), atom)
     found, counts, rejected = search_sites(rest, species, model, settings.sites, rng)
-    distinct = _merged([here, *found], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
+    distinct = merged([here, *found], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
     sites = sorted(distinct, key=lambda site: site.energy)
     probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
     return Proposal(

@@ -97,14 +97,14 @@ def search_sites(
     chosen = _choose(raw, substrate, species, counted.screen, settings, rng)
     coarse = _relaxed(substrate, species, chosen, counted.screen, settings.screen_fmax, settings.screen_steps, settings)
     sound, rejected = _sorted_out(coarse, structure, settings)
-    distinct = _merged(sound, 4 * settings.energy_tolerance, 2 * settings.distance_tolerance)
+    distinct = merged(sound, 4 * settings.energy_tolerance, 2 * settings.distance_tolerance)
     best = distinct[: settings.n_competing]
     full = relax(
         [site.structure for site in best], counted, settings.fmax, settings.max_steps, _movable(best, settings)
     )
     finished = [_site(relaxed, site.raw_position) for relaxed, site in zip(full, best, strict=True)]
     finished, rejected_late = _sorted_out(finished, structure, settings)
-    sites = _merged(finished, settings.energy_tolerance, settings.distance_tolerance)
+    sites = merged(finished, settings.energy_tolerance, settings.distance_tolerance)
     reasons = [reason for reason, _ in rejected + rejected_late]
     counts = {
         "n_raw": len(raw),
@@ -213,7 +213,7 @@ def _sorted_out(
     return sound, [(verdict, site) for verdict, site in verdicts if verdict is not None]
 
 
-def _merged(sites: Sequence[Site], energy_tolerance: float, distance_tolerance: float) -> list[Site]:
+def merged(sites: Sequence[Site], energy_tolerance: float, distance_tolerance: float) -> list[Site]:
     """The lowest of each group of equal minima: same energy and same pair distances (so also mirror images)."""
     kept: list[tuple[Site, np.ndarray]] = []
     for site in sites:
