@@ -4,7 +4,7 @@ Three ways from the 14-atom fcc seed to 55 atoms, all scored and relaxed on EMT:
 site with most neighbours, lattice growth on random sites. The Mackay icosahedron is the mark below them all.
 
     python scripts/compare_al55.py --json al55.json
-    python scripts/compare_al55.py --crystals runs/al_emt/*.extxyz
+    python scripts/compare_al55.py --crystals runs/al_emt_*/export/w0?.extxyz
     python scripts/compare_al55.py --smoke
 """
 
@@ -82,8 +82,9 @@ def compare(settings: Settings, crystals: list[Path]) -> dict[str, list[float]]:
     arms = {"off-lattice growth": grown}
     for name, most in (("most-coordinated lattice sites", True), ("random lattice sites", False)):
         arms[name] = [lattice_growth(n_atoms, np.random.default_rng(k), most) for k in range(settings.n_seeds)]
-    for path in crystals:
-        arms[str(path)] = [Atoms(found.numbers, found.positions) for found in read(path, index="-1:")]
+    if crystals:
+        last = [read(path, index=-1) for path in crystals]
+        arms["grown while learning (--crystals)"] = [Atoms(found.numbers, found.positions) for found in last]
     if n_atoms == 55:
         arms["Mackay icosahedron"] = [Icosahedron("Al", 3, latticeconstant=EMT_LATTICE_CONSTANT)]
     return {name: relaxed_energies(structures, model, settings) for name, structures in arms.items()}
