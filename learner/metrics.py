@@ -57,6 +57,19 @@ def evaluate(model: Callable[[Sequence[Atoms]], Prediction], structures: Sequenc
     return out
 
 
+def structure_errors(
+    model: Callable[[Sequence[Atoms]], Prediction], structures: Sequence[Atoms]
+) -> dict[str, Float[np.ndarray, " n"]]:
+    """Absolute errors by structure: energy_mae_mev_per_atom and, where all have forces, force_mae_mev_per_A."""
+    labels, prediction = read_labels(structures), model(structures)
+    error = np.array([p - label.energy for p, label in zip(prediction.energies, labels, strict=True)])
+    out = {"energy_mae_mev_per_atom": 1e3 * np.abs(error) / np.array([len(a) for a in structures])}
+    if all(label.forces is not None for label in labels):
+        pairs = zip(prediction.forces, labels, strict=True)
+        out["force_mae_mev_per_A"] = np.array([1e3 * np.abs(p - label.forces).mean() for p, label in pairs])
+    return out
+
+
 def _series(structures: Sequence[Atoms]) -> list[tuple[np.ndarray, np.ndarray]]:
     """Indices and scales of each series of at least three scales of the same structure."""
     members: dict[str, list[int]] = defaultdict(list)

@@ -21,10 +21,11 @@ from .data import Example, dataset_hash, join_examples, make_examples, reference
 from .errors import InputError
 from .fit import Fit
 from .graph import join_graphs
-from .metrics import Numbers, evaluate
+from .metrics import Numbers, evaluate, structure_errors
 from .settings import NetworkSettings, TrainSettings, UpdateSettings
 from .vimpnn import VIMPNN, seeded
 
+Errors = dict[str, np.ndarray]
 Progress = Callable[[Numbers], None]
 
 
@@ -174,26 +175,30 @@ def update(
     before, after = (by_size(c, judged, settings.size_bins) for c in (committee, updated))
     promoted, reason = not_worse(before, after, settings.tolerance)
     best = updated if promoted else committee
-    metrics: dict[str, Any] = {**(after if promoted else before)["all"], "before": before, "after": after}
+    figures = evaluate(best, judged)
+    metrics: dict[str, Any] = {**figures, "before": means(before), "after": means(after), "reason": reason}
     if promoted:
-        updated.header = header.model_copy(update={"metrics": after["all"]})
+        updated.header = header.model_copy(update={"metrics": figures})
     return UpdateResult(best, promoted, metrics, reason)
 
 
-def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, Numbers]:
-    """`evaluate` of all structures, and of those in each bin of sizes that holds at least three."""
-    out = {"all": evaluate(committee, structures)}
+def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, Errors]:
+    """`structure_errors` of all structures, and of those in each bin of sizes that holds at least three."""
+    errors = structure_errors(committee, structures)
     bins = np.searchsorted(np.asarray(edges), [len(a) for a in structures])
+    out = {"all": errors}
     for k in sorted(set(bins.tolist())):
         name = f"<={edges[k]}" if k < len(edges) else f">{edges[-1]}"
-        inside = [a for a, b in zip(structures, bins, strict=True) if b == k]
-        if len(inside) >= 3:
-            out[name] = evaluate(committee, inside)
+        if (bins == k).sum() >= 3:
+            out[name] = {key: values[bins == k] for key, values in errors.items()}
     return out
 
 
-def not_worse(before: dict[str, Numbers], after: dict[str, Numbers], tolerance: float) -> tuple[bool, str]:
-    """Whether no bin is worse by more than the tolerance (relative), plus 0.5 meV/atom and 5 meV/Å.
+def not_worse(before: dict[str, Errors], after: dict[str, Errors], tolerance: float) -> tuple[bool, str]:
+    """Whether no bin is worse by more than is let pass and more than chance explains.
+
+    Let pass are the tolerance (relative) plus 0.5 meV/atom and 5 meV/Å; chance explains two standard errors of the
+    mean difference between the two models on the same structures.
 
     Args:
         before, after: from `by_size`, of the same structures.
@@ -201,9 +206,21 @@ def not_worse(before: dict[str, Numbers], after: dict[str, Numbers], tolerance: 
     """
     for name, old in before.items():
         for key, slack in (("energy_mae_mev_per_atom", 0.5), ("force_mae_mev_per_A", 5.0)):
-            if key in old and not after[name][key] <= old[key] * (1 + tolerance) + slack:
-                return False, f"{key} of {name} atoms rose from {old[key]:.1f} to {after[name][key]:.1f}"
+            if key not in old:
+                continue
+            was, rise = float(old[key].mean()), after[name][key] - old[key]
+            chance = 2 * float(rise.std(ddof=1)) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
+            if not rise.mean() <= max(was * tolerance + slack, chance):
+                return False, f"{key} of {name} atoms rose from {was:.1f} to {was + float(rise.mean()):.1f}"
     return True, "not worse on any bin of the validation set"
+
+
+def means(errors: dict[str, Errors]) -> dict[str, dict[str, float]]:
+    """Mean errors and number of structures of each bin."""
+    return {
+        name: {"n_structures": len(next(iter(of.values()))), **{key: float(v.mean()) for key, v in of.items()}}
+        for name, of in errors.items()
+    }
 
 
 @torch.no_grad()

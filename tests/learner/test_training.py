@@ -103,15 +103,17 @@ def test_update_is_deterministic(fitted, labelled):
     ("change", "promoted"),
     [
         ({}, True),
-        ({"energy_mae_mev_per_atom": 5.4}, True),
-        ({"energy_mae_mev_per_atom": 8.0}, False),
-        ({"force_mae_mev_per_A": 60.0}, False),
-        ({"energy_mae_mev_per_atom": float("nan")}, False),
+        ({"energy_mae_mev_per_atom": [5.4, 5.4, 5.4, 5.4]}, True),
+        ({"energy_mae_mev_per_atom": [8.0, 8.1, 8.0, 7.9]}, False),
+        ({"energy_mae_mev_per_atom": [1.0, 1.0, 1.0, 29.0]}, True),  # one structure says little
+        ({"force_mae_mev_per_A": [60.0, 61.0, 59.0, 60.0]}, False),
+        ({"energy_mae_mev_per_atom": [float("nan")] * 4}, False),
     ],
 )
 def test_not_worse(change, promoted):
-    old = {"energy_mae_mev_per_atom": 5.0, "force_mae_mev_per_A": 40.0}
-    assert not_worse({"all": old, "<=20": old}, {"all": old, "<=20": {**old, **change}}, 0.1)[0] is promoted
+    old = {"energy_mae_mev_per_atom": np.full(4, 5.0), "force_mae_mev_per_A": np.full(4, 40.0)}
+    new = {**old, **{key: np.array(values) for key, values in change.items()}}
+    assert not_worse({"all": old, "<=20": old}, {"all": old, "<=20": new}, 0.1)[0] is promoted
 
 
 def test_single_member_and_no_forces(labelled):
