@@ -58,8 +58,8 @@ class Progress:
         return f"[dim]learner   model v{line['version']:04d} {verdict}  ({line['seconds']:.1f} s){told}[/dim]"
 
     def _certificate(self, line: Mapping[str, Any]) -> str:
-        last = line["done"] == line["of"]
-        return f"[dim]certificate {line['done']}/{line['of']} labels[/dim]" if last or line["done"] % 25 == 0 else ""
+        worth_saying = line["of"] <= 50 or line["done"] == line["of"] or line["done"] % 25 == 0
+        return f"[dim]certificate {line['done']}/{line['of']} labels[/dim]" if worth_saying else ""
 
     def _say(self, line: Mapping[str, Any]) -> str:
         return str(line["text"])
