@@ -55,9 +55,9 @@ def label_file(
     structures = read_structures(path)
     for index, structure in enumerate(structures):
         missing = method.missing_species(structure.symbols)
-        reason = (
-            f"the method has no parameters for {', '.join(missing)}" if missing else gates.before(structure, settings)
-        )
+        reason = gates.before(structure, settings)
+        if reason is None and missing:
+            reason = f"the method has no parameters for {', '.join(missing)}"
         if reason is not None:
             raise InputError(f"{path}, structure {index}: {reason}")
     with Dataset.open(dataset_dir, method=method) as dataset:

@@ -42,6 +42,7 @@ def test_label_file_resumes(tmp_path, source, emt):
         (Atoms("Al2", [[0, 0, 0], [0, 0, 0.3]]), "structure 1: atoms 0 .Al. and 1 .Al. overlap"),
         (Atoms("Al", [[0, 0, np.nan]]), "structure 1: position of atom 0 is not finite"),
         (Atoms("X"), "structure 1: atom 0 has atomic number 0"),
+        (Atoms("Fe"), "structure 1: the method has no parameters for Fe"),
     ],
 )
 def test_nothing_is_written_for_a_bad_file(tmp_path, emt, bad, words):
@@ -51,23 +52,29 @@ def test_nothing_is_written_for_a_bad_file(tmp_path, emt, bad, words):
     assert not (tmp_path / "set").exists()
 
 
-def test_failures_are_listed_and_retried(tmp_path, emt):
+@pytest.fixture
+def untold():
+    """EMT by its name in ASE's registry: which species it lacks shows only when it fails."""
+    return Method.from_dict({"kind": "ase", "calculator": "emt"})
+
+
+def test_failures_are_listed_and_retried(tmp_path, untold):
     pair = Atoms("Fe2", [[0, 0, 0], [0, 0, 2.4]])
     ase.io.write(tmp_path / "in.extxyz", [pair, Atoms("Al")])
-    assert label_file(tmp_path / "in.extxyz", emt, tmp_path / "set")["failed"] == {"crash": 1}
+    assert label_file(tmp_path / "in.extxyz", untold, tmp_path / "set")["failed"] == {"crash": 1}
     assert dataset_info(tmp_path / "set")["failed"] == {"crash": 1}
-    again = retry_failed(tmp_path / "set", emt)
+    again = retry_failed(tmp_path / "set", untold)
     assert (again["structures"], again["labelled"], again["failed"]) == (1, 0, {"crash": 1})
     with pytest.raises(InputError, match="no dataset"):
-        retry_failed(tmp_path / "none", emt)
+        retry_failed(tmp_path / "none", untold)
     assert not (tmp_path / "none").exists()
 
 
-def test_a_hopeless_method_stops_and_keeps_what_it_has(tmp_path, emt):
+def test_a_hopeless_method_stops_and_keeps_what_it_has(tmp_path, untold):
     irons = [Atoms("Fe2", [[0, 0, 0], [0, 0, 2.4 + i / 10]]) for i in range(6)]
     ase.io.write(tmp_path / "in.extxyz", [Atoms("Al"), *irons])
     with pytest.raises(InputError, match="3 labels failed in a row"):
-        label_file(tmp_path / "in.extxyz", emt, tmp_path / "set", LabelSettings(failure_budget=3))
+        label_file(tmp_path / "in.extxyz", untold, tmp_path / "set", LabelSettings(failure_budget=3))
     dataset = Dataset.read(tmp_path / "set")
     assert len(dataset) == 1
     assert len(dataset.failures()) == 3
