@@ -33,6 +33,8 @@ from oracle import Dataset, FailedLabel
 
 INITIAL_SET, PROPOSE, DRAW, AUDIT = range(1, 5)
 """First words of the seeds of independent random streams."""
+NO_SITE_ATTEMPTS = 3
+"""Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -241,9 +243,8 @@ class Campaign:
     def _learner_is_behind(self) -> bool:
         """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
         unseen = self.labels.uids() - self.models.trained
-        return len(unseen) + sum(map(len, self._requests.values())) >= self.config.learner.labels_per_update and bool(
-            unseen
-        )
+        on_their_way = sum(len(batch) for batch in self._requests.values())
+        return bool(unseen) and len(unseen) + on_their_way >= self.config.learner.labels_per_update
 
     def _doubt(self, proposal: Proposal) -> Doubt:
         chosen = proposal.sites[proposal.choice]
@@ -261,7 +262,7 @@ class Campaign:
         walker.no_site_attempts += 1
         wanted = int(min(self.config.ask.sites_per_query, max(self._budget_left(), 0)))
         structures = [s for s in rejected if np.isfinite(s.positions).all()][:wanted]
-        if walker.no_site_attempts > self.config.ask.max_attempts or not structures:
+        if walker.no_site_attempts > NO_SITE_ATTEMPTS or not structures:
             raise CampaignError(f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms")
         walker.status, walker.proposal, walker.labels = "labelling", None, {}
         walker.pending = len(structures)
