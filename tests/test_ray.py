@@ -56,19 +56,22 @@ def assert_grown(run: Path, n_atoms: int = 16) -> None:
     assert (run / "certificate.json").exists()
 
 
-def free_port() -> int:
-    """A port below the range from which Ray's workers take theirs."""
+def free_ports(count: int) -> list[int]:
+    """Ports below the range from which Ray's workers take theirs, so that a cluster beside this one is not met."""
+    found: list[int] = []
     for port in range(7000 + os.getpid() % 1000, 9999):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)):
-                return port
-    raise RuntimeError("no free port")
+                found.append(port)
+        if len(found) == count:
+            return found
+    raise RuntimeError("no free ports")
 
 
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a client of a small cluster with token authentication, ended by pid."""
-    dashboard = free_port()
+    dashboard, agent, client, metrics = free_ports(4)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -78,7 +81,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
     }
     command = ["ray", "start", "--head", "--block", "--num-cpus=2", "--dashboard-host=127.0.0.1"]
-    command += ["--port=0", f"--dashboard-port={dashboard}", f"--temp-dir={tmp_path_factory.mktemp('r')}"]
+    command += ["--port=0", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    command += [f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"]
+    command += [f"--temp-dir={tmp_path_factory.mktemp('r')}"]
     head_environment = {key: value for key, value in environment.items() if key != "RAY_ADDRESS"}
     log = tmp_path_factory.mktemp("log") / "head.log"
     with log.open("w") as output:
