@@ -14,6 +14,7 @@ from growth.candidates import bond_radius, find_candidates
 from growth.errors import InputError
 from growth.relax import movable_atoms
 from growth.sites import with_adatom
+from oracle import isolated_atoms
 
 
 class InitialSettings(BaseModel):
@@ -50,7 +51,7 @@ def initial_structures(
         InputError: the seed has no free surface, so that nothing can land on it.
     """
     elements = sorted({*seed.get_chemical_symbols(), *species})
-    found = [_typed(Atoms(symbol), "isolated_atom") for symbol in elements]
+    found = isolated_atoms(elements)
     for a, b in combinations_with_replacement(elements, 2):
         found += [_typed(dimer, "dimer") for dimer in _dimers(a, b, settings)]
     n_left = max(settings.n - len(found) - 1, 4)

@@ -146,20 +146,7 @@ def propose(state: State, model: EnergyModel, rng: np.random.Generator, settings
         raise NoSitesError(
             f"no site for {species} on {len(state.crystal)} atoms: {counts['n_raw']} raw, {reasons}", rejected
         )
-    probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
-    return Proposal(
-        kind="attach",
-        species=species,
-        atom=len(state.crystal),
-        sites=sites,
-        stay=None,
-        probabilities=probabilities,
-        choice=_draw(probabilities, rng),
-        energy_before=before.energy,
-        member_energies_before=before.member_energies,
-        counts=counts,
-        rejected=rejected,
-    )
+    return _drawn("attach", species, len(state.crystal), sites, None, before, (counts, rejected), rng, settings)
 
 
 def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings) -> Proposal:
@@ -177,13 +164,29 @@ def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, sett
     found, counts, rejected = search_sites(rest, species, model, settings.sites, rng)
     distinct = merged([here, *found], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
     sites = sorted(distinct, key=lambda site: site.energy)
+    return _drawn("hop", species, atom, sites, here, before, (counts, rejected), rng, settings)
+
+
+def _drawn(
+    kind: Kind,
+    species: str,
+    atom: int,
+    sites: list[Site],
+    here: Site | None,
+    before: Relaxed,
+    search: tuple[dict[str, int], list[Atoms]],
+    rng: np.random.Generator,
+    settings: GrowthSettings,
+) -> Proposal:
+    """One of the sites drawn by Boltzmann's probabilities; `here` is the present place of a hopping atom."""
     probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
+    counts, rejected = search
     return Proposal(
-        kind="hop",
+        kind=kind,
         species=species,
         atom=atom,
         sites=sites,
-        stay=next(k for k, site in enumerate(sites) if site is here),
+        stay=None if here is None else next(k for k, site in enumerate(sites) if site is here),
         probabilities=probabilities,
         choice=_draw(probabilities, rng),
         energy_before=before.energy,
