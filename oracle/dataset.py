@@ -8,6 +8,7 @@ import sys
 import time
 import warnings
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -294,6 +295,11 @@ def _copy(entry: Atoms) -> Atoms:
 
 def _provenance(uid: str, origin: dict[str, Any]) -> dict[str, Any]:
     """Return a provenance record: where, when and with what a label was made."""
+    return {"uid": uid, "time": round(time.time(), 3), "host": socket.gethostname(), "versions": _versions(), **origin}
+
+
+@cache
+def _versions() -> dict[str, str]:
+    """Return the versions that a label may depend on; looked up once, which takes longer than a cheap label."""
     versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    versions |= {name: version(name) for name in ("ase", "numpy", "gpaw") if find_spec(name) is not None}
-    return {"uid": uid, "time": round(time.time(), 3), "host": socket.gethostname(), "versions": versions, **origin}
+    return versions | {name: version(name) for name in ("ase", "numpy", "gpaw") if find_spec(name) is not None}
