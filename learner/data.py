@@ -85,7 +85,8 @@ def read_labels(structures: Sequence[Atoms]) -> list[Label]:
 
 def composition(structures: Sequence[Atoms], species: Sequence[int]) -> Float[np.ndarray, "s k"]:
     """(n_structures, n_species) atoms of each species."""
-    return np.array([[np.count_nonzero(a.numbers == z) for z in species] for a in structures], dtype=float)
+    rows = [[np.count_nonzero(a.numbers == z) for z in species] for a in structures]
+    return np.array(rows, dtype=float).reshape(len(structures), len(species))
 
 
 def reference_energies(structures: Sequence[Atoms], species: Sequence[int]) -> tuple[dict[int, float], str]:

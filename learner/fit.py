@@ -53,13 +53,12 @@ class Sampler:
             while sizes and taken < room and len(chosen) < len(sizes):
                 if not queue:
                     queue.extend(int(k) for k in self.rng.permutation(len(sizes)))
-                fresh = next((k for k in reversed(queue) if k not in chosen), None)
-                if fresh is None:
+                place = next((p for p in reversed(range(len(queue))) if queue[p] not in chosen), None)
+                if place is None:
                     queue.clear()
                     continue
-                queue.remove(fresh)
-                chosen.append(fresh)
-                taken += sizes[fresh]
+                chosen.append(queue.pop(place))
+                taken += sizes[chosen[-1]]
             batch += [first + k for k in chosen]
             first += len(sizes)
         return batch

@@ -1,5 +1,7 @@
 """The contract of energy models, kept by EMT, Lennard-Jones, an untrained network and a committee."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,10 @@ from ase.calculators.lj import LennardJones
 from growth.energy_model import CalculatorModel, CommitteeModel, CountingModel, EnergyModel
 from learner import VIMPNN, Committee, NetworkSettings
 from learner.committee import Header
+from learner.paper.model import PaperHeader, PaperModel
+from learner.paper.network import PaperNetwork
+from learner.paper.settings import PaperSettings
+from learner.prediction import Prediction
 from tests.energy_model_contract import EnergyModelContract
 
 CUTOFF = 4.2
@@ -84,6 +90,48 @@ class TestSinglePrecisionCommittee(EnergyModelContract):
     @pytest.fixture
     def model(self) -> EnergyModel:
         return CommitteeModel(untrained(2, "float32"))
+
+
+class PaperEnergyModel:
+    """A network of the paper as growth wants it: its own screen."""
+
+    def __init__(self, model: PaperModel) -> None:
+        self.model, self.reach = model, model.reach
+
+    @property
+    def screen(self) -> "PaperEnergyModel":
+        return self
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        return self.model(structures)
+
+
+def untrained_paper_network(settings: PaperSettings) -> PaperEnergyModel:
+    """Random weights for Al and Cu."""
+    torch.manual_seed(4)
+    hard = ["metallic"] if settings.bond_types == "hard" else []
+    network = PaperNetwork(settings, (13, 29), hard)
+    header = PaperHeader(network=settings, species=[13, 29], hard_types=hard, offsets=[-1.0, -2.0], energy_scale=2.0)
+    return PaperEnergyModel(PaperModel(network, header))
+
+
+class TestPaperNetwork(EnergyModelContract):
+    symbols = ("Al", "Cu")
+    cutoffs = (CUTOFF,)
+
+    @pytest.fixture(params=["a.ii", "b.ii", "c"])
+    def model(self, request: pytest.FixtureRequest) -> EnergyModel:
+        settings = PaperSettings(combination=request.param, bond_types="valence", cutoff=CUTOFF, dtype="float64")
+        return untrained_paper_network(settings)
+
+
+class TestPaperMPNN(EnergyModelContract):
+    symbols = ("Al", "Cu")
+    cutoffs = (CUTOFF,)
+
+    @pytest.fixture
+    def model(self) -> EnergyModel:
+        return untrained_paper_network(PaperSettings(network="mpnn", cutoff=CUTOFF, dtype="float64"))
 
 
 def test_atom_energies_are_equal_shares_where_the_calculator_has_none() -> None:

@@ -1,0 +1,177 @@
+"""A trained network of the paper as an energy model: structures in, energies and forces out; files."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from ase import Atoms
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from learner.committee import HEADER, WEIGHTS, write_whole
+from learner.data import composition
+from learner.errors import InputError
+from learner.graph import Graph, sum_atoms
+from learner.layers import sum_by
+from learner.prediction import Prediction
+
+from .examples import Input, join_inputs, make_inputs
+from .network import PaperNetwork
+from .settings import PaperSettings
+
+CHUNK = 2000  # atoms evaluated at once
+
+
+class PaperHeader(BaseModel):
+    """What `model.json` says.
+
+    Attributes:
+        species: atomic numbers; offsets: a[Z] of each, eV; energy_scale: σ_E, eV.
+        hard_types: the hard bond types that the network tells apart.
+    """
+
+    model_config = ConfigDict(extra="forbid")
+
+    format: Literal[1] = 1
+    architecture: Literal["paper"] = "paper"
+    network: PaperSettings
+    species: list[int]
+    hard_types: list[str]
+    offsets: list[float]
+    energy_scale: float
+    method_hash: str | None = None
+    metrics: dict[str, Any] = {}
+    weights_sha256: str = ""
+
+
+def atom_energies_and_forces(
+    network: PaperNetwork, one: Input, create_graph: bool = False
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+    """R of every atom and −∂ΣR/∂x_v, both in units of σ_E: F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv."""
+    vectors = one.graph.vectors.detach().requires_grad_(True)
+    with torch.enable_grad():
+        energies = network(dataclasses.replace(one.graph, vectors=vectors), one.types)
+        (g,) = torch.autograd.grad(energies.sum(), vectors, create_graph=create_graph)
+    n = len(energies)
+    return energies, g.sum(1) - sum_by(g.reshape(-1, 3), one.graph.neighbours.reshape(-1), n)
+
+
+class PaperModel:
+    """A network with its a[Z] and σ_E.
+
+    Args:
+        network: trained.
+        header: in agreement with the network.
+    """
+
+    def __init__(self, network: PaperNetwork, header: PaperHeader) -> None:
+        self.network = network.requires_grad_(False)
+        self.header = header
+
+    @property
+    def n_parameters(self) -> int:
+        """Trainable numbers, readouts of auxiliaries included."""
+        return sum(p.numel() for p in self.network.parameters())
+
+    @property
+    def reach(self) -> float:
+        """Å, how far the removal of an atom can change another atom's force: 2 T cutoff."""
+        return 2 * self.header.network.n_steps * self.header.network.cutoff
+
+    def energies(self, structures: Sequence[Atoms]) -> Float[np.ndarray, " n"]:
+        """Energies alone, eV: no gradient is taken.
+
+        Raises:
+            InputError: an element or bond type that the network does not know, or positions that are not finite.
+        """
+        parts = []
+        with torch.no_grad():
+            for chunk in _chunks(structures):
+                one = join_inputs(make_inputs(self.network, chunk))
+                parts.append(_sum(self.network(one.graph, one.types), one.graph))
+        learnt = np.concatenate(parts) if parts else np.zeros(0)
+        return self._reference(structures) + self.header.energy_scale * learnt
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Energies, forces and the energy of each atom; the spread is zero, there is one member.
+
+        Raises:
+            InputError: as `energies`.
+        """
+        scale, offset = self.header.energy_scale, dict(zip(self.header.species, self.header.offsets, strict=True))
+        forces: list[np.ndarray] = []
+        atoms: list[np.ndarray] = []
+        for chunk in _chunks(structures):
+            one = join_inputs(make_inputs(self.network, chunk))
+            energies, push = (t.detach().double().numpy() for t in atom_energies_and_forces(self.network, one))
+            cuts = np.cumsum([len(a) for a in chunk])[:-1]
+            forces += np.split(scale * push, cuts)
+            atoms += np.split(scale * energies, cuts)
+        atoms = [
+            e + np.array([offset[int(z)] for z in structure.numbers])
+            for e, structure in zip(atoms, structures, strict=True)
+        ]
+        total = np.array([e.sum() for e in atoms])
+        return Prediction(total, forces, total[None], [np.zeros(len(a)) for a in structures], atoms)
+
+    def _reference(self, structures: Sequence[Atoms]) -> Float[np.ndarray, " n"]:
+        return composition(structures, self.header.species) @ np.array(self.header.offsets)
+
+    def save(self, directory: str | os.PathLike[str]) -> None:
+        """Write `model.safetensors`, then `model.json`, each whole or not at all."""
+        path = Path(directory)
+        path.mkdir(parents=True, exist_ok=True)
+        data = save_tensors({k: v.detach().clone().contiguous() for k, v in self.network.state_dict().items()})
+        self.header = self.header.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
+        write_whole(path / WEIGHTS, data)
+        write_whole(path / HEADER, self.header.model_dump_json(indent=1).encode())
+
+    @classmethod
+    def load(cls, directory: str | os.PathLike[str]) -> PaperModel:
+        """Read a model directory.
+
+        Raises:
+            InputError: a file is missing, torn, or not of this kind.
+        """
+        path = Path(directory)
+        try:
+            header = PaperHeader.model_validate_json((path / HEADER).read_bytes())
+            data = (path / WEIGHTS).read_bytes()
+        except OSError as error:
+            raise InputError(f"no model in {path}: {error.strerror} ({error.filename})") from error
+        except ValidationError as error:
+            raise InputError(f"{path / HEADER} is not a header of a network of the paper") from error
+        if hashlib.sha256(data).hexdigest() != header.weights_sha256:
+            raise InputError(f"{path / WEIGHTS} is torn, or does not belong to {HEADER} beside it")
+        try:
+            network = PaperNetwork(header.network, header.species, header.hard_types)
+            network.load_state_dict(load_tensors(data))
+        except (SafetensorError, RuntimeError, KeyError) as error:
+            raise InputError(f"{path / WEIGHTS} does not hold the network of {HEADER}") from error
+        return cls(network, header)
+
+
+def _chunks(structures: Sequence[Atoms]) -> Iterator[Sequence[Atoms]]:
+    first, n_atoms = 0, 0
+    for number, structure in enumerate(structures):
+        if number > first and n_atoms + len(structure) > CHUNK:
+            yield structures[first:number]
+            first, n_atoms = number, 0
+        n_atoms += len(structure)
+    if first < len(structures):
+        yield structures[first:]
+
+
+def _sum(per_atom: Tensor, graph: Graph) -> np.ndarray:
+    return sum_atoms(per_atom[None].double(), graph)[0].numpy()
