@@ -10,6 +10,7 @@ from ase import Atoms
 from jaxtyping import Float
 
 from .calibration import coverage
+from .curves import stable_scale
 from .data import read_labels
 from .prediction import Prediction
 
@@ -89,10 +90,5 @@ def stable_scale_distance(
 
 
 def _lowest(scale: np.ndarray, energy: np.ndarray) -> float:
-    order = np.argsort(scale)
-    x, y = scale[order], energy[order]
-    k = int(np.argmin(y))
-    if k in (0, len(x) - 1):
-        return float(x[k])
-    a, b, _ = np.polyfit(x[k - 1 : k + 2], y[k - 1 : k + 2], 2)
-    return float(-b / (2 * a)) if a > 0 else float(x[k])
+    found = stable_scale(scale, energy)
+    return float(scale[int(np.argmin(energy))]) if found is None else found

@@ -99,7 +99,7 @@ class AuxiliaryReadout(nn.Module):
             self.unit[k] = max(std, 1.0)
 
     def losses(
-        self, states: Float[Tensor, "n s"], graph: Graph, scale: Float[Tensor, " s"]
+        self, states: Float[Tensor, "n k"], graph: Graph, scale: Float[Tensor, " s"]
     ) -> dict[Auxiliary, Float[Tensor, ""]]:
         """Mean squared error of each auxiliary target of a batch."""
         out: dict[Auxiliary, Tensor] = {}
