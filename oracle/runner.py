@@ -50,13 +50,16 @@ sys.exit(code if code >= 0 else 128 - code)
 def clean_environment(environment: Mapping[str, str], threads: int) -> dict[str, str]:
     """Return the environment of a label process: no variables of an outer MPI or batch job, few threads, our modules.
 
-    >>> sorted(clean_environment({"PMI_SIZE": "2", "PATH": "/bin"}, 1))[-2:]
-    ['PATH', 'PYTHONPATH']
+    The folder that it starts in is not on its path: another `oracle` may lie there.
+
+    >>> sorted(clean_environment({"PMI_SIZE": "2", "PATH": "/bin"}, 1))[-3:]
+    ['PATH', 'PYTHONPATH', 'PYTHONSAFEPATH']
     """
     clean = {key: value for key, value in environment.items() if not key.startswith(_MPI_PREFIXES)}
     clean |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     paths = [str(_ROOT), *(entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry)]
     clean["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+    clean["PYTHONSAFEPATH"] = "1"
     clean["OMPI_ALLOW_RUN_AS_ROOT"] = clean["OMPI_ALLOW_RUN_AS_ROOT_CONFIRM"] = "1"
     return clean
 

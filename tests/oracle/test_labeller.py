@@ -233,6 +233,16 @@ def test_a_label_process_labels(emt, cluster, labels, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("name", ["oracle", "ase"])
+def test_what_lies_where_it_starts_does_not_shadow_a_package(emt, cluster, labels, tmp_path, monkeypatch, name):
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise RuntimeError('the wrong package')")
+    monkeypatch.chdir(tmp_path)
+    assert isinstance(label([cluster], emt)[0], Atoms)
+    runner = LabelRunner(emt, LabelSettings(), tmp_path / "scratch")
+    assert isinstance(runner(cluster), RawLabel)
+
+
 @pytest.mark.parametrize("costly", [True, False])
 def test_a_killed_parent_leaves_no_orphan(poison, costly):
     program = """
