@@ -27,6 +27,7 @@ from growth.energy_model import CalculatorModel
 from growth.relax import relax
 from growth.seeds import SeedSettings, make_seed
 from growth.simulator import GrowthSettings, grow
+from learner.benchmarks.fcc import grow_on_lattice
 
 EMT_LATTICE_CONSTANT = 3.995
 """Å, Al."""
@@ -47,20 +48,8 @@ SMOKE = Settings(n_seeds=2, growth=GrowthSettings(species="Al", n_atoms=18), fma
 
 def lattice_growth(n_atoms: int, rng: np.random.Generator, most_coordinated: bool) -> Atoms:
     """Fill fcc sites around the 14-atom seed, each time beside the crystal: where most neighbours are, or anywhere."""
-    near = [np.array(v) for v in np.ndindex(3, 3, 3) if sum(abs(x - 1) for x in v) == 2]
-    steps = [tuple(int(x) for x in v - 1) for v in near]
-    occupied = {v for v in np.ndindex(3, 3, 3) if sum(v) % 2 == 0}
-    while len(occupied) < n_atoms:
-        counts: dict[tuple[int, int, int], int] = {}
-        for x, y, z in occupied:
-            for dx, dy, dz in steps:
-                site = (x + dx, y + dy, z + dz)
-                if site not in occupied:
-                    counts[site] = counts.get(site, 0) + 1
-        most = max(counts.values())
-        free = sorted(site for site, count in counts.items() if count == most or not most_coordinated)
-        occupied.add(free[int(rng.integers(len(free)))])
-    return Atoms(f"Al{n_atoms}", np.array(sorted(occupied)) * EMT_LATTICE_CONSTANT / 2.0)
+    sites = grow_on_lattice(n_atoms, rng, most_coordinated)
+    return Atoms(f"Al{n_atoms}", np.array(sorted(sites.tolist())) * EMT_LATTICE_CONSTANT / 2.0)
 
 
 def relaxed_energies(structures: list[Atoms], model: CalculatorModel, settings: Settings) -> list[float]:
