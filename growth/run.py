@@ -15,7 +15,6 @@ import contextlib
 import importlib.metadata
 import os
 import platform
-import signal
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -26,11 +25,13 @@ from growth.certificate import certify
 from growth.config import Config, check_settings
 from growth.errors import InputError
 from growth.loop import Campaign, species_of
+from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
+from growth.process import absolute, stop_signals
 from growth.report import Progress, plot_run, print_summary, summarise
 from growth.run_directory import RunDirectory, read_seed
 from growth.seeds import make_seed
-from growth.workers import LearnerWorker, OracleWorker, SurrogateWorker
+from growth.workers import LearnerWorker, SurrogateWorker
 from oracle import Dataset, Method
 
 PACKAGES = ("kossel", "torch", "ase", "ray", "numpy", "gpaw")
@@ -43,17 +44,6 @@ def resolve_run_dir(given: Path | None, config: Config) -> Path:
         InputError: a relative directory inside a Ray job's own copy of the working directory.
     """
     return absolute(given or Path("runs") / config.name, "run directory")
-
-
-def absolute(path: Path, what: str) -> Path:
-    """`path` from the root.
-
-    Raises:
-        InputError: it is relative to a Ray job's own copy of the working directory, which Ray deletes.
-    """
-    if not path.is_absolute() and "working_dir_files" in Path.cwd().parts:
-        raise InputError(f"{what} {path} is relative, and this Ray job runs in a copy; give an absolute path")
-    return path.absolute()
 
 
 def launch(config: Config, run_dir: Path) -> None:
@@ -133,21 +123,6 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
         pool.close()
         if ours:
             disconnect()
-
-
-@contextlib.contextmanager
-def stop_signals() -> Iterator[None]:
-    """Turn SIGTERM (`ray job stop`, a scheduler's pre-emption) into KeyboardInterrupt, so that state is written."""
-
-    def stop(signum: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def installed_versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The three parts as plain classes: what a pool's workers do. They know nothing of who runs them."""
+"""What a pool's workers do, as plain classes that know nothing of who runs them; the oracle is in `oracle_worker`."""
 
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,6 @@ from growth.errors import NoSitesError
 from growth.simulator import GrowthSettings, Kind, Proposal, State, propose, propose_hop
 from learner import Committee, TrainSettings, UpdateSettings, train, update
 from learner.settings import NetworkSettings
-from oracle import FailedLabel, Labeller, LabelSettings, Method
 
 Files = dict[str, bytes]
 
@@ -59,29 +58,6 @@ class SurrogateWorker:
 
     def close(self) -> None:
         self._model = None
-
-
-class OracleWorker:
-    """Labels structures with one method; holds the method's label process.
-
-    Args:
-        method: the method as a mapping.
-        settings: limits and numerics of labelling.
-        logs: folder for the logs of failed labels.
-        cache: a folder of labels shared between runs, or None.
-    """
-
-    def __init__(
-        self, method: Mapping[str, Any], settings: LabelSettings, logs: Path, cache: Path | None = None
-    ) -> None:
-        self._labeller = Labeller(Method.from_dict(dict(method)), settings, scratch=logs, cache=cache)
-
-    def label(self, structures: Sequence[Atoms]) -> list[Atoms | FailedLabel]:
-        """A labelled structure or a failure for each structure, in order."""
-        return self._labeller([structure.copy() for structure in structures])
-
-    def close(self) -> None:
-        self._labeller.close()
 
 
 class LearnerWorker:

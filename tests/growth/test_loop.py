@@ -15,12 +15,12 @@ from growth.config import Config, load_config
 from growth.errors import CampaignError
 from growth.initial_set import initial_structures
 from growth.loop import Campaign
+from growth.oracle_worker import OracleWorker
 from growth.run import launch
 from growth.run_directory import RunDirectory
 from growth.seeds import make_seed
 from growth.simulator import init, replay
 from growth.split import split
-from growth.workers import OracleWorker
 from oracle import Dataset, FailedLabel, uid
 
 DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
