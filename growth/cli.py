@@ -49,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
-        _stop("interrupted; the same command goes on from here" if words[0] == "grow" else "interrupted", code)
+        resumes = words[0] in ("grow", "make-dataset")
+        _stop("interrupted; the same command goes on from here" if resumes else "interrupted", code)
     if code:
         sys.exit(code)
 
@@ -107,6 +108,45 @@ def label(
     _report_labels(summary)
 
 
+@app.command("make-dataset")
+def make_dataset(
+    benchmark: Annotated[str, typer.Argument(help="augmented-qm9, infinite-crystal or crystal-growth")],
+    method: MethodFile,
+    out: Annotated[Path, typer.Option(help="dataset directory, created or gone on with")],
+    sizes: Annotated[str | None, typer.Option(help="crystal-growth: atoms, such as 15-75; default: 15-114")] = None,
+    limit: Annotated[
+        int | None, typer.Option(help="a part, evenly spread: molecules, points of each element, or structures")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="crystal-growth: random seed of the growth seeds")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="labels side by side; default: this machine's cores")
+    ] = None,
+    qm9: Annotated[Path | None, typer.Option(help="QM9's archive, folder or CSV file; default: qm9pack's")] = None,
+    lattice_constant: Annotated[
+        list[str] | None, typer.Option(help="Å at scale 1, such as Al=3.995; default: measured ones")
+    ] = None,
+) -> None:
+    """Label one of the paper's datasets by any method; the same command resumes. Exit code 1: some labels failed."""
+    from growth.benchmark_settings import BenchmarkSettings, parse_lattice_constants, parse_sizes
+    from growth.label_progress import LabelProgress
+    from growth.make_dataset import make_dataset as make
+    from growth.oracle_pool import open_oracle_pool
+    from growth.process import absolute, n_cores
+    from oracle import LabelSettings, Method
+
+    settings = BenchmarkSettings(
+        benchmark, limit, parse_sizes(sizes), seed, parse_lattice_constants(lattice_constant or []), qm9
+    )
+    surface, directory = Method.load(method), absolute(out, "--out")
+
+    def open_pool(n_chunks: int, logs: Path, cache: Path | None) -> Any:
+        return open_oracle_pool(surface, LabelSettings(), min(workers or n_cores(), n_chunks), logs, cache)
+
+    with LabelProgress().shown() as progress:
+        summary = make(settings, surface, directory, open_pool, progress)
+    _report_labels(summary)
+
+
 @dataset_app.command("info")
 def dataset_info(directory: DatasetDir) -> None:
     """Size, species, method and problems of a dataset."""
@@ -116,8 +156,10 @@ def dataset_info(directory: DatasetDir) -> None:
 
 
 @dataset_app.command("export")
-def dataset_export(directory: DatasetDir, target: Annotated[Path, typer.Argument(help="X.extxyz or X.db")]) -> None:
-    """Write a dataset as one extxyz file or an ASE database."""
+def dataset_export(
+    directory: DatasetDir, target: Annotated[Path, typer.Argument(help="X.extxyz, X.db or X.aselmdb")]
+) -> None:
+    """Write a dataset as one extxyz file or an ASE database (SQLite or LMDB)."""
     from oracle import Dataset
 
     dataset = Dataset.read(directory)
@@ -141,6 +183,48 @@ def dataset_import(
 
     added = import_labelled(source, directory, Method.load(method), energy_key, forces_key)
     typer.echo(f"{added} structures added to {directory}")
+
+
+@dataset_app.command("merge")
+def dataset_merge(
+    directory: DatasetDir,
+    others: Annotated[list[Path], typer.Argument(metavar="OTHER...", help="datasets of the same method")],
+) -> None:
+    """Take labels and failures of other datasets into one, each label once; the others stay as they are."""
+    from oracle.merge import merge
+
+    typer.echo(json.dumps(merge(directory, others), indent=1))
+
+
+@dataset_app.command("relabel")
+def dataset_relabel(
+    directory: DatasetDir,
+    method: MethodFile,
+    out: Annotated[Path, typer.Option(help="the new dataset, created or gone on with")],
+    timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
+    ranks: Annotated[int, typer.Option(help="MPI ranks for a label")] = 1,
+) -> None:
+    """Label the same structures by another method; the same command resumes. Exit code 1: some labels failed."""
+    from oracle.methods import Method
+    from oracle.relabel import relabel
+    from oracle.settings import LabelSettings
+
+    settings = LabelSettings(timeout_s=timeout, n_ranks=ranks)
+    _report_labels(relabel(directory, Method.load(method), out, settings, progress=typer.echo))
+
+
+@dataset_app.command("split")
+def dataset_split(
+    directory: DatasetDir,
+    out: Annotated[Path, typer.Option(help="folder for train, validation and test .extxyz")],
+    ratio: Annotated[str, typer.Option(help="shares of train, validation and test")] = "80/10/10",
+    by: Annotated[str | None, typer.Option(help="info key; structures that share its value stay together")] = None,
+    seed: Annotated[int, typer.Option(help="another number gives another split")] = 0,
+) -> None:
+    """Write training, validation and test files that cut no group; equal input gives equal files."""
+    from oracle.split import parse_ratio, split
+
+    typer.echo(json.dumps(split(directory, out, parse_ratio(ratio), by, seed), indent=1))
 
 
 @dataset_app.command("retry")
