@@ -97,8 +97,8 @@ class Labeller:
         return [outcomes[index] for index in range(len(structures))]
 
     def _without_paying(self, structure: Atoms) -> RawLabel | RawFailure | None:
-        """Refuse what the gates refuse, and serve what the cache knows."""
-        reason = gates.before(structure, self.settings)
+        """Refuse what the gates or the method refuse, and serve what the cache knows."""
+        reason = gates.before(structure, self.settings) or self.method.refusal(structure)
         if reason is not None:
             return RawFailure("gate_before", reason)
         return None if self._cache is None else self._cache.get(uid(structure, self.method_hash))

@@ -7,14 +7,14 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
-from oracle import InputError, Method, methods
+from oracle import InputError, Method, gpaw_method, methods
 
 
 @pytest.mark.parametrize(
     ("data", "words"),
     [
         ({"kind": "gpww"}, "did you mean 'gpaw'"),
-        ({}, "known: gpaw, emt, lj, ase"),
+        ({}, "known: gpaw, tblite, emt, lj, ase"),
         ({"kind": "emt", "cutof": 3}, "unknown key 'cutof'"),
         ({"kind": "gpaw", "presset": "pw"}, "did you mean 'preset'"),
         ({"kind": "gpaw", "preset": "lcao-fats"}, "did you mean 'lcao-fast'"),
@@ -24,6 +24,10 @@ from oracle import InputError, Method, methods
         ({"kind": "gpaw", "mode": "fd"}, "mode fd needs 'h'"),
         ({"kind": "gpaw", "magmoms": {"Fe": 2.0}}, "need 'spin: true'"),
         ({"kind": "gpaw", "spin": True, "magmoms": {"Qq": 2.0}}, "'Qq' is not an element"),
+        ({"kind": "gpaw", "mode": "lcoa"}, "mode is 'lcoa'; did you mean 'lcao'"),
+        ({"kind": "tblite", "method": "GFN2"}, "method is 'GFN2'; did you mean 'GFN2-xTB'"),
+        ({"kind": "tblite", "electronic_temperature_K": 0}, "electronic_temperature_K is 0"),
+        ({"kind": "tblite", "multiplicity": 0}, "multiplicity is 0"),
         ({"kind": "ase"}, "calculator"),
         ({"kind": "ase", "calculator": "vaspp"}, "did you mean 'vasp'"),
         ({"kind": "ase", "calculator": "os.system"}, "known: abinit"),
@@ -80,6 +84,17 @@ def test_hashes_stay_what_they_are():
     assert Method.from_dict({"kind": "lj", "epsilon": 0.4, "sigma": 2.5}).hash == "d8219eb707dfd7b7"
 
 
+@pytest.mark.parametrize(
+    ("preset", "expected"),
+    [("lcao-fast", "afcd5cb60c5b9b4b"), ("lcao", "dd32babc18b7c0ae"), ("pw", "c665ce89661e9ffb")],
+)
+def test_hashes_of_presets_stay_what_they_are(monkeypatch, preset, expected):
+    """With the versions by which labels in docs/results were made."""
+    monkeypatch.setattr(gpaw_method, "version_of", {"gpaw": "26.7.0"}.__getitem__)
+    monkeypatch.setattr(gpaw_method, "_paw_data", lambda: ["gpaw-data 1.2.1"])
+    assert gpaw(preset=preset).hash == expected
+
+
 def gpaw(**overrides) -> Method:
     return Method.from_dict({"kind": "gpaw", **overrides})
 
@@ -119,7 +134,7 @@ def test_the_hash_covers_versions(monkeypatch):
     monkeypatch.setenv("GPAW_SETUP_PATH", "/opt/gpaw-setups-0.9.20000")
     other_data = gpaw().hash
     monkeypatch.delenv("GPAW_SETUP_PATH")
-    monkeypatch.setattr(methods, "_version", lambda distribution: "1.0")
+    monkeypatch.setattr(gpaw_method, "version_of", lambda distribution: "1.0")
     assert len({now, other_data, gpaw().hash}) == 3
 
 
