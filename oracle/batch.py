@@ -21,6 +21,7 @@ from oracle.settings import LabelSettings
 from oracle.worker import pack
 
 _START_S = 120.0  # imports on a busy machine
+_PIECE = 256  # structures that one message carries, however large the batch
 
 
 class GoneError(Exception):
@@ -48,7 +49,7 @@ class BatchWorker:
         """Yield one result a structure, in order, as they come."""
         done = 0
         while done < len(structures):
-            for result in self._serve(structures[done:]):
+            for result in self._serve(structures[done : done + _PIECE]):
                 done += 1
                 yield result
 

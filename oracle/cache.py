@@ -8,7 +8,8 @@ from pathlib import Path
 from ase import Atoms
 
 from oracle.durable import sha256, write_whole
-from oracle.extxyz import frame, parse_frames
+from oracle.extxyz import frame
+from oracle.frame_parser import parse_frames
 from oracle.outcome import RawLabel
 
 _STORED = ("REF_energy", "REF_free_energy", "uid", "method_hash")

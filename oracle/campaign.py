@@ -54,10 +54,7 @@ def label_file(
     """
     structures = read_structures(path)
     for index, structure in enumerate(structures):
-        missing = method.missing_species(structure.symbols)
-        reason = gates.before(structure, settings)
-        if reason is None and missing:
-            reason = f"the method has no parameters for {', '.join(missing)}"
+        reason = gates.before(structure, settings) or method.cannot(structure)
         if reason is not None:
             raise InputError(f"{path}, structure {index}: {reason}")
     with Dataset.open(dataset_dir, method=method) as dataset:
@@ -86,7 +83,8 @@ def label_into(
 ) -> dict[str, Any]:
     """Label structures into an open dataset; every costly label is stored as soon as it is there."""
     wanted = {_uid_or_index(structure, method.hash, i): structure for i, structure in enumerate(structures)}
-    todo = [structure for key, structure in wanted.items() if key not in set(dataset.uids)]
+    todo = [structure for key, structure in wanted.items() if key not in dataset]
+    at_once = _CHUNK if method.cheap else max(len(todo), 1)  # costly ones keep every process busy to the end
     failed: Counter[str] = Counter()
     pending: list[Atoms] = []
     done = in_a_row = 0
@@ -104,15 +102,19 @@ def label_into(
             return
         in_a_row = 0
         pending.append(outcome)
-        if not method.cheap or len(pending) >= _CHUNK:
-            dataset.add(pending)
-            pending.clear()
+        if not method.cheap:
+            flush()
+
+    def flush() -> None:
+        dataset.add(pending)
+        pending.clear()
 
     with Labeller(method, settings, scratch=dataset.directory / "logs") as labeller:
-        try:
-            labeller(todo, progress=store)
-        finally:
-            dataset.add(pending)
+        for start in range(0, len(todo), at_once):
+            try:
+                labeller(todo[start : start + at_once], progress=store)
+            finally:
+                flush()
     return {
         "structures": len(structures),
         "labelled": len(todo) - sum(failed.values()),

@@ -2,70 +2,88 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-import socket
-import sys
-import time
 import warnings
-from collections.abc import Iterable
-from functools import cache
-from importlib.metadata import version
-from importlib.util import find_spec
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
 from ase import Atoms
 from filelock import FileLock, Timeout
 
 from oracle.durable import append_lines, read_lines, sha256, write_whole
+from oracle.entries import check, entry_of, restored
 from oracle.errors import InputError
 from oracle.export import export
+from oracle.frame_parser import Span, index_frames, parse_frames
 from oracle.identity import uid as uid_of
 from oracle.methods import Method
-from oracle.outcome import FailedLabel, attach_results
-from oracle.segments import read_segment, segment_paths, segment_problem, write_segment
-from oracle.worker import pack, unpack
+from oracle.outcome import FailedLabel
+from oracle.provenance import failure_of, failure_record, label_record
+from oracle.segments import read_frames, segment_paths, segment_problem, write_segment
+from oracle.worker import pack
 
-INFO_STRINGS = ("uid", "method_hash", "config_type", "parent_uid", "model_version", "reason")
-"""Keys of `info` that are always strings, whatever a reader made of them."""
+
+class _Place(NamedTuple):
+    """Where a label is: the name of its segment, and its frame there."""
+
+    segment: str
+    span: Span
 
 
 class Dataset:
     """Labelled structures in a directory. `Dataset.open` to write (one at a time), `Dataset.read` to read.
+
+    In memory are uids and where their frames are; structures are read from the files each time they are asked for.
 
     Layout: `dataset.json` (method and its hash); `segments/000123.extxyz`, each with `000123.extxyz.sha256` beside it,
     never appended to; `failed_labels.jsonl`; `provenance.jsonl` (wall time, host, versions: what may differ between
     equal runs).
     """
 
-    def __init__(self, directory: Path, lock: FileLock | None, method_hash: str | None, method: Method | None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        lock: FileLock | None,
+        method_hash: str | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         self.directory = directory
         self._lock = lock
-        self._entries: dict[str, Atoms] = {}
+        self._places: dict[str, _Place] = {}
         self._read_segments: set[str] = set()
         header = directory / "dataset.json"
         self._stored_header: dict[str, Any] = json.loads(header.read_text()) if header.exists() else {}
-        self._method = self._stored_header.get("method") if method is None else method.to_dict()
+        self._method = self._stored_header.get("method") if settings is None else dict(settings)
         self._method_hash: str | None = self._stored_header.get("method_hash")
-        for wanted in (method_hash, None if method is None else method.hash):
-            if wanted is not None:
-                self._check_method(wanted, "asked for")
+        if method_hash is not None:
+            self._check_method(method_hash, "asked for")
         self.refresh()
 
     @classmethod
-    def open(cls, directory: str | Path, method_hash: str | None = None, *, method: Method | None = None) -> Dataset:
+    def open(
+        cls,
+        directory: str | Path,
+        method_hash: str | None = None,
+        *,
+        method: Method | None = None,
+        settings: Mapping[str, Any] | None = None,
+    ) -> Dataset:
         """Open for reading and writing; create it when it is not there.
 
         Args:
             directory: the dataset directory.
             method_hash: the only method whose labels are taken; by default that of the first label.
             method: the same, and its settings are stored with the labels.
+            settings: what to store where only the hash is given (of a method that is perhaps not installed here).
 
         Raises:
             InputError: another process writes to it, it holds labels of another method, or it cannot be written.
         """
+        if method is not None:
+            method_hash, settings = method.hash, method.to_dict()
         directory = Path(directory)
         try:
             (directory / "segments").mkdir(parents=True, exist_ok=True)
@@ -78,7 +96,7 @@ class Dataset:
         try:
             for torn in (directory / "segments").glob(".*.tmp"):
                 torn.unlink()
-            return cls(directory, lock, method_hash, method)
+            return cls(directory, lock, method_hash, settings)
         except BaseException:
             lock.release()
             raise
@@ -93,7 +111,7 @@ class Dataset:
         directory = Path(directory)
         if not (directory / "segments").is_dir():
             raise InputError(f"{directory}: no dataset (no folder 'segments' in it)")
-        return cls(directory, None, None, None)
+        return cls(directory, None)
 
     def __enter__(self) -> Dataset:
         return self
@@ -110,7 +128,16 @@ class Dataset:
             self._lock = None
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._places)
+
+    def __contains__(self, uid: str) -> bool:
+        return uid in self._places
+
+    def __iter__(self) -> Iterator[Atoms]:
+        """Yield the labelled structures in the order in which they were stored, one segment in memory at a time."""
+        for segment, places in itertools.groupby(list(self._places.values()), key=lambda place: place.segment):
+            content = (self._segments / segment).read_bytes()
+            yield from map(restored, read_frames(content, [place.span for place in places]))
 
     @property
     def method_hash(self) -> str | None:
@@ -125,16 +152,21 @@ class Dataset:
     @property
     def uids(self) -> list[str]:
         """The uids of all labels, in the order in which they were stored."""
-        return list(self._entries)
+        return list(self._places)
 
     def find(self, uid: str) -> Atoms | None:
         """Return the labelled structure of a uid, or None."""
-        entry = self._entries.get(uid)
-        return None if entry is None else _copy(entry)
+        place = self._places.get(uid)
+        if place is None:
+            return None
+        with (self._segments / place.segment).open("rb") as file:
+            file.seek(place.span.start)
+            text = file.read(place.span.stop - place.span.start).decode("utf-8")
+        return restored(parse_frames(text)[0])
 
     def structures(self) -> list[Atoms]:
-        """Return all labelled structures (copies): REF_ keys in `info` and `arrays`, and the results in `calc`."""
-        return [_copy(entry) for entry in self._entries.values()]
+        """Return all labelled structures: REF_ keys in `info` and `arrays`, and the results in `calc`."""
+        return list(self)
 
     def add(self, labelled: Iterable[Atoms]) -> list[str]:
         """Store labelled structures as one new segment; return the uids that are new, in order.
@@ -149,60 +181,52 @@ class Dataset:
         provenance: list[dict[str, Any]] = []
         for structure in labelled:
             entry, origin = self._entry(structure)
-            if entry.info["uid"] not in self._entries and entry.info["uid"] not in fresh:
+            if entry.info["uid"] not in self._places and entry.info["uid"] not in fresh:
                 fresh[entry.info["uid"]] = entry
                 provenance.append(origin)
         if fresh:
             self._write_header()
-            self._read_segments.add(write_segment(self._segments, fresh.values()).name)
-            self._entries |= fresh
-            append_lines(
-                self.directory / "provenance.jsonl",
-                [_provenance(*pair) for pair in zip(fresh, provenance, strict=True)],
-            )
+            path, spans = write_segment(self._segments, fresh.values())
+            self._read_segments.add(path.name)
+            self._places |= {uid: _Place(path.name, span) for uid, span in zip(fresh, spans, strict=True)}
+            append_lines(self._provenance, [label_record(*pair) for pair in zip(fresh, provenance, strict=True)])
         return list(fresh)
 
     def add_failures(self, failed: Iterable[FailedLabel]) -> None:
         """Remember structures that got no label, with the reason."""
+        self.carry_failures([failure_record(self._uid_of_failure(each.structure), each) for each in failed])
+
+    def carry_failures(self, records: list[dict[str, Any]]) -> None:
+        """Take over records of failures, as `failure_records` returns them."""
         self._needs_lock()
-        now = round(time.time(), 3)
-        records = [
-            {
-                "uid": self._uid_of_failure(failure.structure),
-                "reason": failure.reason,
-                "detail": failure.detail,
-                "info": {
-                    key: value for key, value in failure.structure.info.items() if isinstance(value, str | int | float)
-                },
-                "structure": pack(failure.structure),
-                "time": now,
-                "host": socket.gethostname(),
-            }
-            for failure in failed
-        ]
+        if records:
+            self._write_header()
         append_lines(self.directory / "failed_labels.jsonl", records)
 
     def failures(self) -> list[FailedLabel]:
         """Return the failed labels, the last failure of each structure, without those that have a label by now."""
+        return [failure_of(record) for record in self.failure_records()]
+
+    def failure_records(self) -> list[dict[str, Any]]:
+        """Return the same as they are stored, with uid, time and host."""
         last = {record["uid"]: record for record in read_lines(self.directory / "failed_labels.jsonl")}
-        failed = []
-        for uid, record in last.items():
-            if uid not in self._entries:
-                structure = unpack(record["structure"])
-                structure.info = dict(record["info"])
-                failed.append(FailedLabel(structure, record["reason"], record["detail"]))
-        return failed
+        return [record for uid, record in last.items() if uid not in self._places]
+
+    def provenance(self) -> dict[str, dict[str, Any]]:
+        """Return by uid where, when and with what each label was made."""
+        return {record["uid"]: record for record in read_lines(self._provenance)}
 
     def verify(self) -> list[str]:
         """Return what is wrong with the files, one line each; empty when all is well."""
         problems = []
         for path in segment_paths(self._segments):
-            problem = segment_problem(path)
+            content = path.read_bytes()
+            problem = segment_problem(path, content)
             if problem is not None:
                 problems.append(problem)
                 continue
-            for i, structure in enumerate(read_segment(path)):
-                entry = _entry_of(structure)
+            for i, entry in enumerate(parse_frames(content.decode("utf-8"))):
+                check(entry)
                 if entry.info["method_hash"] != self._method_hash:
                     problems.append(
                         f"{path}: structure {i} is of method {entry.info['method_hash']}, not {self._method_hash}"
@@ -212,8 +236,8 @@ class Dataset:
         return problems
 
     def export(self, path: str | Path) -> None:
-        """Write all labelled structures to one file: `.extxyz` (REF_ keys, and plain for ASE) or `.db` (ase.db)."""
-        export(self.structures(), Path(path))
+        """Write all labelled structures to one file: `.extxyz` (REF_ keys, and plain for ASE), `.db` or `.aselmdb`."""
+        export(self, Path(path))
 
     def refresh(self) -> None:
         """Read the segments that were written since the last look."""
@@ -221,18 +245,24 @@ class Dataset:
             if path.name in self._read_segments:
                 continue
             self._read_segments.add(path.name)
-            problem = segment_problem(path)
+            content = path.read_bytes()
+            problem = segment_problem(path, content)
             if problem is not None:
                 warnings.warn(f"{problem}; segment skipped", stacklevel=3)
                 continue
-            for structure in read_segment(path):
-                entry = _entry_of(structure)
-                self._check_method(entry.info["method_hash"], f"{path.name} is of")
-                self._entries.setdefault(entry.info["uid"], entry)
+            for span in index_frames(content):
+                if not span.uid:
+                    raise InputError(f"{path}: a structure without uid; import it instead")
+                self._check_method(span.method_hash, f"{path.name} is of")
+                self._places.setdefault(span.uid, _Place(path.name, span))
 
     @property
     def _segments(self) -> Path:
         return self.directory / "segments"
+
+    @property
+    def _provenance(self) -> Path:
+        return self.directory / "provenance.jsonl"
 
     def _write_header(self) -> None:
         """Say once which method the labels are of."""
@@ -244,7 +274,7 @@ class Dataset:
     def _entry(self, structure: Atoms) -> tuple[Atoms, dict[str, Any]]:
         """Return what is stored of a labelled structure, and its provenance."""
         provenance = structure.info.get("provenance") or {}
-        entry = _entry_of(structure)
+        entry = entry_of(structure)
         entry.info.pop("provenance", None)
         self._check_method(entry.info["method_hash"], "a structure to add is of")
         entry.info["uid"] = uid_of(entry, entry.info["method_hash"])
@@ -268,38 +298,3 @@ class Dataset:
     def _needs_lock(self) -> None:
         if self._lock is None:
             raise InputError(f"dataset {self.directory} is open for reading only; use Dataset.open to write")
-
-
-def _entry_of(structure: Atoms) -> Atoms:
-    """Return a bare copy with the REF_ keys in `info` and `arrays`, checked."""
-    entry = structure.copy()
-    entry.set_constraint()
-    for key in ("REF_energy", "REF_free_energy", "method_hash"):
-        if key not in entry.info:
-            raise InputError(f"structure {structure.get_chemical_formula()} has no {key!r}: label or import it first")
-    entry.info |= {key: str(entry.info[key]) for key in INFO_STRINGS if key in entry.info}
-    entry.info |= {key: float(entry.info[key]) for key in ("REF_energy", "REF_free_energy")}
-    if not np.isfinite([entry.info["REF_energy"], entry.info["REF_free_energy"]]).all():
-        raise InputError(f"structure {structure.get_chemical_formula()}: its energy is not finite")
-    forces = entry.arrays.get("REF_forces")
-    if forces is not None and (forces.shape != (len(entry), 3) or not np.isfinite(forces).all()):
-        raise InputError(f"structure {structure.get_chemical_formula()}: REF_forces must be finite and (n_atoms, 3)")
-    return entry
-
-
-def _copy(entry: Atoms) -> Atoms:
-    copy = entry.copy()
-    attach_results(copy)
-    return copy
-
-
-def _provenance(uid: str, origin: dict[str, Any]) -> dict[str, Any]:
-    """Return a provenance record: where, when and with what a label was made."""
-    return {"uid": uid, "time": round(time.time(), 3), "host": socket.gethostname(), "versions": _versions(), **origin}
-
-
-@cache
-def _versions() -> dict[str, str]:
-    """Return the versions that a label may depend on; looked up once, which takes longer than a cheap label."""
-    versions = {"python": ".".join(map(str, sys.version_info[:3]))}
-    return versions | {name: version(name) for name in ("ase", "numpy", "gpaw") if find_spec(name) is not None}

@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
+
+_BLOCK = 1 << 16
 
 
 def write_whole(path: Path, text: str) -> None:
     """Write a file so that after a crash it is there with all of `text`, or not at all."""
+    with whole_file(path) as file:
+        file.write(text)
+
+
+@contextlib.contextmanager
+def whole_file(path: Path) -> Iterator[IO[str]]:
+    """Open a text file to write piece by piece; it takes its name when the block ends well, else it is dropped."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            file.write(text)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
@@ -45,12 +56,23 @@ def append_lines(path: Path, records: list[dict[str, Any]]) -> None:
     if not records:
         return
     with path.open("a+b") as file:
-        file.seek(0)
-        whole = file.read().rfind(b"\n") + 1
-        file.truncate(whole)
+        file.truncate(_end_of_whole_lines(file))
         file.write("".join(json.dumps(record) + "\n" for record in records).encode("utf-8"))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _end_of_whole_lines(file: IO[bytes]) -> int:
+    """Return the position after the last line break, looking from the end: the file may be long."""
+    stop = file.seek(0, os.SEEK_END)
+    while stop:
+        start = max(0, stop - _BLOCK)
+        file.seek(start)
+        found = file.read(stop - start).rfind(b"\n")
+        if found >= 0:
+            return start + found + 1
+        stop = start
+    return 0
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ number in its shortest exact form; any reader of extended XYZ takes them.
 
 from __future__ import annotations
 
-import io
+import functools
 import json
 import re
 import warnings
@@ -17,10 +17,12 @@ from typing import Any
 import ase.io
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from ase.db import connect
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
 
 from oracle.errors import InputError
+from oracle.frame_parser import HASH
 
 _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating)
 _ORDINARY = re.compile(r"[A-Za-z][A-Za-z0-9_ .,:;+/-]*")
@@ -45,20 +47,17 @@ def frame(structure: Atoms) -> str:
     header = f'Properties={":".join(properties)} {_info_text(structure.info)} pbc="{_join(structure.pbc)}"'
     if structure.cell.array.any():
         header = f'Lattice="{_join(structure.cell.array.ravel())}" ' + header
-    lines = [str(len(structure)), header]
-    for i, symbol in enumerate(structure.symbols):
-        lines.append(" ".join([symbol, *(_join(np.atleast_1d(array[i])) for array in columns.values())]))
-    return "\n".join(lines) + "\n"
+    words = [[chemical_symbols[number]] for number in structure.numbers]
+    for array in columns.values():
+        rows = array.tolist() if array.ndim == 2 else array[:, None].tolist()
+        for line, row in zip(words, rows, strict=True):
+            line += map(_number, row)
+    return "\n".join([str(len(structure)), header, *map(" ".join, words)]) + "\n"
 
 
 def frames(structures: Iterable[Atoms]) -> str:
     """Return the text of a file that holds the structures."""
     return "".join(frame(structure) for structure in structures)
-
-
-def parse_frames(text: str) -> list[Atoms]:
-    """Return the structures of a text that `frames` made."""
-    return list(ase.io.iread(io.StringIO(text), index=":", format="extxyz"))
 
 
 def read_structures(path: str | Path) -> list[Atoms]:
@@ -103,18 +102,26 @@ def _info_text(info: dict[str, Any]) -> str:
     for key, value in info.items():
         if key in _HEADER_KEYS or not isinstance(value, _SCALARS):
             continue
-        text = key_val_dict_to_str({key: value})
-        if isinstance(value, str) and not _reads_back(text, key, value):
-            quoted = json.dumps(value).replace("\\", "\\\\").replace('"', '\\"')
-            text = f'{key_val_dict_to_str({key: None})}="_JSON {quoted}"'
-        pairs.append(text)
+        pairs.append(_string_text(key, value) if isinstance(value, str) else key_val_dict_to_str({key: value}))
     return " ".join(pairs)
+
+
+@functools.lru_cache(maxsize=4096)
+def _string_text(key: str, value: str) -> str:
+    """Write a string plainly where it reads back so, else as JSON."""
+    text = key_val_dict_to_str({key: value})
+    if _reads_back(text, key, value):
+        return text
+    quoted = json.dumps(value).replace("\\", "\\\\").replace('"', '\\"')
+    return f'{key_val_dict_to_str({key: None})}="_JSON {quoted}"'
 
 
 def _reads_back(text: str, key: str, value: str) -> bool:
     """Whether the plain form is safe: ordinary words that ASE does not take for a number, a truth value or a list."""
     if not _ORDINARY.fullmatch(value):
         return False
+    if HASH.fullmatch(value) and key.isidentifier():
+        return True
     found = key_val_str_to_dict(text)[key]
     return isinstance(found, str) and found == value
 

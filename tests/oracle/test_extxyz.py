@@ -7,7 +7,8 @@ from ase import Atoms
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oracle.extxyz import frames, parse_frames
+from oracle.extxyz import frames
+from oracle.frame_parser import parse_frames
 
 TRICKY = [
     "123",
