@@ -32,11 +32,12 @@ def restored(structure: Atoms) -> Atoms:
 
 
 def check(entry: Atoms) -> None:
-    """Check the label of a structure, and give the values in `info` their types."""
+    """Check the label of a structure, and give the values in `info` their types: those of Python, not of numpy."""
     formula = entry.symbols
     for key in ("REF_energy", "REF_free_energy", "method_hash"):
         if key not in entry.info:
             raise InputError(f"structure {formula} has no {key!r}: label or import it first")
+    entry.info |= {key: value.item() for key, value in entry.info.items() if isinstance(value, np.generic)}
     entry.info |= {key: str(entry.info[key]) for key in INFO_STRINGS if key in entry.info}
     entry.info |= {key: float(entry.info[key]) for key in ("REF_energy", "REF_free_energy")}
     if not np.isfinite([entry.info["REF_energy"], entry.info["REF_free_energy"]]).all():

@@ -27,7 +27,9 @@ from oracle.frame_parser import HASH
 _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating)
 _ORDINARY = re.compile(r"[A-Za-z][A-Za-z0-9_ .,:;+/-]*")
 _HEADER_KEYS = ("Properties", "Lattice", "pbc")
+_DATABASES: dict[str, dict[str, Any]] = {".db": {}, ".aselmdb": {"readonly": True}}
 _COLUMN_KINDS = {"f": "R", "i": "I", "b": "L"}
+_COLUMN_TYPES = {"f": float, "i": int, "b": bool}
 
 
 def frame(structure: Atoms) -> str:
@@ -49,9 +51,10 @@ def frame(structure: Atoms) -> str:
         header = f'Lattice="{_join(structure.cell.array.ravel())}" ' + header
     words = [[chemical_symbols[number]] for number in structure.numbers]
     for array in columns.values():
-        rows = array.tolist() if array.ndim == 2 else array[:, None].tolist()
+        rows = (array if array.ndim == 2 else array[:, None]).astype(_COLUMN_TYPES[array.dtype.kind]).tolist()
+        write = repr if array.dtype.kind == "f" else _number
         for line, row in zip(words, rows, strict=True):
-            line += map(_number, row)
+            line += map(write, row)
     return "\n".join([str(len(structure)), header, *map(" ".join, words)]) + "\n"
 
 
@@ -72,7 +75,7 @@ def read_structures(path: str | Path) -> list[Atoms]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            structures = _read_database(path) if path.suffix == ".db" else ase.io.read(path, index=":")
+            structures = _read_database(path) if path.suffix in _DATABASES else ase.io.read(path, index=":")
     except Exception as error:  # every reader of ASE has exceptions of its own
         raise InputError(f"{path}: cannot be read as structures ({_explain(error)})") from error
     if not structures:
@@ -81,9 +84,9 @@ def read_structures(path: str | Path) -> list[Atoms]:
 
 
 def _read_database(path: Path) -> list[Atoms]:
-    """Read an ase.db with what our export keeps in its rows, or else with their key-value pairs (ase.io drops both)."""
+    """Read a database of ASE with what our export keeps in its rows, else their key-value pairs (ase.io drops both)."""
     structures = []
-    for row in connect(path).select():
+    for row in connect(path, **_DATABASES[path.suffix]).select():
         structure = row.toatoms()
         structure.info |= row.data.get("info") or row.key_value_pairs
         structures.append(structure)

@@ -13,6 +13,7 @@ import ase.io
 import numpy as np
 import pytest
 from ase import Atoms
+from ase.db import connect
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -267,13 +268,24 @@ def test_lines_survive_a_cut_at_any_byte(records, cut):
         assert durable.read_lines(path) == [*records[:whole], {"next": 1}]
 
 
-@pytest.mark.parametrize("name", ["all.extxyz", "all.db"])
+def plain_ase(path: Path) -> list[Atoms]:
+    """Read a file as anybody would who knows nothing of ours."""
+    if path.suffix == ".extxyz":
+        return ase.io.read(path, ":")
+    database = connect(path, **({"readonly": True} if path.suffix == ".aselmdb" else {}))
+    return [row.toatoms() for row in database.select()]
+
+
+@pytest.mark.parametrize("name", ["all.extxyz", "all.db", "all.aselmdb"])
 def test_export_is_plain_ase_and_comes_back(tmp_path, labels, emt, name):
+    if name.endswith("aselmdb"):
+        pytest.importorskip("ase_db_backends")
     with Dataset.open(tmp_path / "set", method=emt) as dataset:
         dataset.add(labels)
         dataset.export(tmp_path / name)
         dataset.export(tmp_path / name)
-    for before, plain in zip(labels, ase.io.read(tmp_path / name, ":"), strict=True):
+    assert sorted(path.name for path in tmp_path.iterdir()) == [name, "set"]
+    for before, plain in zip(labels, plain_ase(tmp_path / name), strict=True):
         assert plain.get_potential_energy() == before.get_potential_energy()
         assert np.allclose(plain.get_forces(), before.get_forces(), atol=1e-12)
     for before, back in zip(labels, read_labelled(tmp_path / name), strict=True):
@@ -288,6 +300,107 @@ def test_export_refuses(tmp_path):
     for target in ("all.pdf", "missing/all.extxyz"):
         with pytest.raises(InputError, match="export to"):
             dataset.export(tmp_path / target)
+
+
+def test_an_export_keeps_what_info_says(tmp_path):
+    """Numbers that ASE's key-value pairs know, and words that they would refuse."""
+    pytest.importorskip("ase_db_backends")
+    info = {"config_type": "augmented-qm9", "series": "000017", "scale": 0.9, "index": 7, "bonds": "0-1:1 1-3:a"}
+    with Dataset.open(tmp_path / "set", method_hash=HASH) as dataset:
+        dataset.add([make(1, **info)])
+        dataset.export(tmp_path / "all.aselmdb")
+    row = next(iter(connect(tmp_path / "all.aselmdb", readonly=True).select()))
+    assert row.energy == -1 / 3
+    assert row.free_energy == -1 / 3 - 0.1
+    assert row.forces.tolist() == [[0.0, 0.0, -1 / 3], [0.0, 0.0, 1 / 3]]
+    assert (row.key_value_pairs["scale"], row.key_value_pairs["index"]) == (0.9, 7)
+    assert row.data["info"] | info == row.data["info"]
+    stored = Dataset.read(tmp_path / "set").structures()[0].info
+    assert {key: type(stored[key]) for key in info} == {key: type(value) for key, value in info.items()}
+    back = read_labelled(tmp_path / "all.aselmdb")[0]
+    assert {key: back.info[key] for key in info} == info
+    assert uid(back, HASH) == back.info["uid"]
+
+
+def test_an_export_that_fails_leaves_the_old_one(tmp_path, monkeypatch):
+    pytest.importorskip("ase_db_backends")
+    fill(tmp_path / "set", 2)
+    dataset = Dataset.read(tmp_path / "set")
+    for name in ("all.extxyz", "all.db", "all.aselmdb"):
+        dataset.export(tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+
+        def broken(_self):
+            yield make(1)
+            raise OSError("the disk is full")
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Dataset, "__iter__", broken)
+            with pytest.raises(InputError, match="the disk is full"):
+                dataset.export(tmp_path / name)
+        assert (tmp_path / name).read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all.aselmdb", "all.db", "all.extxyz", "set"]
+
+
+def test_export_without_the_package_is_one_line(tmp_path, monkeypatch):
+    fill(tmp_path / "set", 1)
+    monkeypatch.setitem(sys.modules, "ase_db_backends", None)
+    monkeypatch.setitem(sys.modules, "ase_db_backends.aselmdb", None)
+    with pytest.raises(InputError, match=r"ase_db_backends.* is not installed; pip install 'kossel\[lmdb\]'"):
+        Dataset.read(tmp_path / "set").export(tmp_path / "all.aselmdb")
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
+
+
+def test_opening_reads_no_structure(tmp_path, monkeypatch):
+    """What a large dataset costs at first is a checksum and a look at the comment lines."""
+    uids = fill(tmp_path)
+
+    def refuse(*_):
+        raise AssertionError("a structure was read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("oracle.dataset.parse_frames", refuse)
+        patched.setattr("oracle.segments.parse_frames", refuse)
+        with Dataset.open(tmp_path) as dataset:
+            assert dataset.uids == uids
+            assert dataset.add([make(0), make(7)]) == [make(7).info["uid"]]
+            assert uids[0] in dataset
+            assert len(dataset) == 4
+    assert [structure.info["uid"] for structure in dataset] == dataset.uids
+
+
+def test_a_dataset_may_grow_while_it_is_read(tmp_path):
+    fill(tmp_path)
+    with Dataset.open(tmp_path) as dataset:
+        seen = []
+        for number, structure in enumerate(dataset):
+            seen.append(structure.info["uid"])
+            dataset.add([make(20 + number)])
+        assert seen == dataset.uids[:3]
+        assert len(dataset) == 6
+
+
+def test_a_segment_without_uids_is_refused(tmp_path):
+    fill(tmp_path, 1)
+    path = tmp_path / "segments" / "000000.extxyz"
+    text = path.read_text().replace(f"uid={make(0).info['uid']} ", "")
+    path.write_text(text)
+    Path(f"{path}.sha256").write_text(f"{durable.sha256(text)}  {path.name}\n")
+    with pytest.raises(InputError, match="without uid"):
+        Dataset.read(tmp_path)
+
+
+@given(st.lists(st.integers(1, 90_000), max_size=4), st.integers(0, 70_000))
+@settings(max_examples=15, deadline=None)
+def test_a_torn_tail_is_cut_however_long(lengths, torn):
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "lines.jsonl")
+        records = [{"text": "x" * length} for length in lengths]
+        durable.append_lines(path, records)
+        with path.open("a") as file:
+            file.write("y" * torn)
+        durable.append_lines(path, [{"next": 1}])
+        assert durable.read_lines(path) == [*records, {"next": 1}]
 
 
 def test_the_header_is_json(tmp_path, emt):
