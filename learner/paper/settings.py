@@ -46,7 +46,7 @@ class PaperTrainSettings(_Settings):
 
     steps: int = Field(2000, ge=1, description="gradient steps, unless cpu_minutes is given")
     cpu_minutes: float | None = Field(None, gt=0, description="CPU time on one core, validation apart")
-    batch_atoms: int = Field(500, ge=1, description="atoms in a batch, about")
+    batch_atoms: int = Field(300, ge=1, description="atoms in a batch, about")
     learning_rate: float = Field(3e-3, gt=0)
     warm_up: float = Field(0.05, gt=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="rate at the end, relative to its peak")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -63,16 +63,25 @@ def results(runs: Sequence[Run], scale: Scale) -> list[dict[str, Any]]:
     missing = {run.key: run for run in runs if not _file(run, scale).exists()}
     for run in {run.data: run for run in missing.values()}.values():
         load(run.data, scale, run.seed)  # labels are made once, before anything trains
-    if missing:
-        context = get_context("spawn")
-        with ProcessPoolExecutor(scale.workers, mp_context=context) as pool:
-            started = time.monotonic()
-            futures = {pool.submit(execute, run, scale): run for run in missing.values()}
-            for number, future in enumerate(as_completed(futures), start=1):
-                future.result()
-                minutes = (time.monotonic() - started) / 60
-                print(f"trained {number} of {len(missing)}  ({futures[future].key}, {minutes:.1f} min)", flush=True)
+    started = time.monotonic()
+    for number, run in enumerate(_executed(list(missing.values()), scale), start=1):
+        minutes = (time.monotonic() - started) / 60
+        print(f"trained {number} of {len(missing)}  ({run.key}, {minutes:.1f} min)", flush=True)
     return [json.loads(_file(run, scale).read_text()) for run in runs]
+
+
+def _executed(runs: Sequence[Run], scale: Scale) -> Iterator[Run]:
+    """Execute runs, in this process or several; gives each when it is done."""
+    if scale.workers == 1 or len(runs) < 2:
+        for run in runs:
+            execute(run, scale)
+            yield run
+        return
+    with ProcessPoolExecutor(scale.workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(execute, run, scale): run for run in runs}
+        for future in as_completed(futures):
+            future.result()
+            yield futures[future]
 
 
 def execute(run: Run, scale: Scale) -> None:
