@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
-        resumes = words[0] in ("grow", "make-dataset")
+        resumes = words[0] in ("grow", "label", "make-dataset") or words[:2] == ["dataset", "relabel"]
         _stop("interrupted; the same command goes on from here" if resumes else "interrupted", code)
     if code:
         sys.exit(code)

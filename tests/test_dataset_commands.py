@@ -97,6 +97,16 @@ def test_relabel_says_what_failed(tmp_path, source, capsys):
     assert f"kossel dataset retry {tmp_path / 'lj'}" in err
 
 
+def test_relabel_interrupted_says_that_it_goes_on(tmp_path, source, capsys, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("oracle.relabel.relabel", stop)
+    method = method_file(tmp_path, "kind: lj\n")
+    code, _, err = run(capsys, "relabel", source, "--method", method, "--out", tmp_path / "lj")
+    assert (code, err.strip()) == (130, "interrupted; the same command goes on from here")
+
+
 def test_split(tmp_path, source, capsys):
     arguments = ("split", source, "--out", tmp_path / "parts", "--ratio", "50/25/25", "--by", "group", "--seed", "2")
     code, out, _ = run(capsys, *arguments)
