@@ -71,27 +71,26 @@ def make_dataset(
     """
     chunk_size = chunk_size or (CHUNK if method.cheap else 1)
     systems = settings.systems()
-    missing = method.missing_species({str(symbol) for system in systems for symbol in system.stable.symbols})
-    if missing:
-        raise InputError(f"{settings.benchmark}: the method has no parameters for {', '.join(missing)}")
-    uids = [uid(system.structure, method.hash) for system in systems]
+    check_method(settings.benchmark, method, systems)
+    method_hash = method.hash
+    uids = [uid(system.structure, method_hash) for system in systems]
     text = "".join(json.dumps({"uid": u, **system.info}) + "\n" for u, system in zip(uids, systems, strict=True))
     header = {
         **settings.to_dict(),
-        "method_hash": method.hash,
+        "method_hash": method_hash,
         "chunk_size": chunk_size,
         "systems_sha256": sha256(text),
     }
     with Dataset.open(directory, method=method) as dataset:
         settle(directory, dataset, header, text)
-        failures = dataset.failures()
-        known = {*dataset.uids, *(uid(failure.structure, method.hash) for failure in failures)}
+        failed = [record["uid"] for record in dataset.failure_records()]
+        known = {*dataset.uids, *failed}
         chunks = chunks_to_do(uids, known, chunk_size)
         before, total = len(dataset), len(set(uids))
         show.say(f"{settings.benchmark}: {len(systems)} systems, {total} structures, {len(known)} of them done before")
         if chunks:
             cache = None if method.cheap else directory / "cache"
-            keeper = _Keeper(dataset, show, total, failures)
+            keeper = _Keeper(dataset, show, total, len(failed))
             with open_pool(len(chunks), directory / "logs", cache) as pool:
                 label_in_order([[systems[i] for i in chunk] for chunk in chunks], pool, AHEAD // chunk_size, keeper)
         shutil.rmtree(directory / "cache", ignore_errors=True)
@@ -100,10 +99,23 @@ def make_dataset(
             "structures": total,
             "labelled": len(dataset),
             "labelled_now": len(dataset) - before,
-            "failed": dict(sorted(Counter(failure.reason for failure in dataset.failures()).items())),
+            "failed": dict(sorted(Counter(record["reason"] for record in dataset.failure_records()).items())),
             "dataset": str(directory),
-            "method_hash": method.hash,
+            "method_hash": method_hash,
         }
+
+
+def check_method(benchmark: str, method: Method, systems: Sequence[System]) -> None:
+    """Refuse a method that cannot label the systems.
+
+    Raises:
+        InputError: it has no parameters for an element, or does not take periodic structures.
+    """
+    kinds = {(frozenset(s.stable.numbers.tolist()), *s.stable.pbc.tolist()): s.stable for s in systems}
+    for structure in kinds.values():
+        reason = method.cannot(structure)
+        if reason is not None:
+            raise InputError(f"{benchmark}: {reason}")
 
 
 def settle(directory: Path, dataset: Dataset, header: dict[str, Any], systems: str) -> None:
@@ -124,7 +136,7 @@ def settle(directory: Path, dataset: Dataset, header: dict[str, Any], systems: s
                 "repeat that, or choose another --out"
             )
         return
-    if len(dataset) or dataset.failures():
+    if len(dataset) or dataset.failure_records():
         raise InputError(f"{directory} holds labels that make-dataset did not make; choose another --out")
     write_whole(directory / "systems.jsonl", systems)
     write_whole(path, json.dumps(header, indent=1) + "\n")
@@ -179,8 +191,8 @@ def label_in_order(
 class _Keeper:
     """Stores the outcomes of a chunk, and shows them."""
 
-    def __init__(self, dataset: Dataset, show: Show, total: int, failures: Sequence[FailedLabel]) -> None:
-        self._dataset, self._show, self._total, self._n_failed = dataset, show, total, len(failures)
+    def __init__(self, dataset: Dataset, show: Show, total: int, n_failed: int) -> None:
+        self._dataset, self._show, self._total, self._n_failed = dataset, show, total, n_failed
         self._n_listed = 0
 
     def __call__(self, outcomes: Outcomes) -> None:
@@ -233,9 +245,12 @@ def read_benchmark(directory: str | Path) -> list[Atoms]:
     """
     systems = read_systems(directory)
     dataset = Dataset.read(directory)
+    unused = {structure.info["uid"]: structure for structure in dataset}
     labelled = []
     for line in systems:
-        structure = dataset.find(line["uid"])
+        structure = unused.pop(line["uid"], None)
+        if structure is None:  # no label, or one that a system before had too
+            structure = dataset.find(line["uid"])
         if structure is not None:
             bare = {key: value for key, value in structure.info.items() if key not in SYSTEM_KEYS}
             structure.info = {**bare, **line}
