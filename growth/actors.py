@@ -149,7 +149,7 @@ def check_cpus(specs: Mapping[Role, ActorSpec], available: float) -> None:
         parts = ", ".join(f"{role} {spec.count} x {spec.num_cpus:g}" for role, spec in specs.items())
         raise InputError(
             f"ray: the actors reserve {wanted:g} CPUs ({parts}) and the cluster has {available:g}; "
-            "lower --workers, or actors or num_cpus of oracle, surrogate and learner, raise ray.num_cpus, or set pool=serial"
+            "lower --workers, or actors and num_cpus of the parts of a campaign, raise ray.num_cpus, or set pool=serial"
         )
 
 
