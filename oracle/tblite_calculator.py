@@ -14,10 +14,10 @@ from ase import Atoms
 from ase.calculators.calculator import CalculationFailed, Calculator, SCFError, all_changes
 from ase.units import Bohr, Hartree, kB
 from jaxtyping import Float
-from scipy.optimize import brentq
 from scipy.special import entr, expit
 
 _NOT_CONVERGED = "SCF not converged"
+_BISECTIONS = 60  # from some hundred eV to below 1e-15 eV
 
 
 class TbliteCalculator(Calculator):
@@ -131,5 +131,8 @@ def _filling(
     if n_electrons <= 0 or n_electrons >= len(orbital_energies):
         return np.full(len(orbital_energies), float(n_electrons > 0))
     low, high = orbital_energies.min() - 40.0 * kT, orbital_energies.max() + 40.0 * kT
-    level = brentq(lambda mu: expit((mu - orbital_energies) / kT).sum() - n_electrons, low, high, xtol=1e-12)
-    return np.asarray(expit((level - orbital_energies) / kT))
+    for _ in range(_BISECTIONS):
+        level = 0.5 * (low + high)
+        filling = np.asarray(expit((level - orbital_energies) / kT))
+        low, high = (level, high) if filling.sum() < n_electrons else (low, level)
+    return filling
