@@ -88,6 +88,7 @@ def make_dataset(
         chunks = chunks_to_do(uids, known, chunk_size)
         before, total = len(dataset), len(set(uids))
         show.say(f"{settings.benchmark}: {len(systems)} systems, {total} structures, {len(known)} of them done before")
+        show.update(len(known), total, len(failed))
         if chunks:
             cache = None if method.cheap else directory / "cache"
             keeper = _Keeper(dataset, show, total, len(failed))
@@ -126,7 +127,10 @@ def settle(directory: Path, dataset: Dataset, header: dict[str, Any], systems: s
     """
     path = directory / "benchmark.json"
     if path.exists():
-        begun = json.loads(path.read_text())
+        try:
+            begun = json.loads(path.read_text())
+        except ValueError as error:
+            raise InputError(f"{path}: not JSON ({error}); choose another --out") from error
         other = next((key for key in [*begun, *header] if begun.get(key) != header.get(key)), None)
         if other == "systems_sha256":
             raise InputError(f"{directory} was begun with other structures (another QM9?); choose another --out")

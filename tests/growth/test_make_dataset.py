@@ -236,6 +236,33 @@ def test_what_is_under_way_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     assert pool.most_pending == 6
 
 
+@pytest.mark.parametrize(("n", "left"), [(5, True), (np.inf, False)])
+def test_a_costly_label_is_kept_at_once(n: float, left: bool, tmp_path: Path) -> None:
+    """A chunk and a segment of its own; until the chunks before it are there, it is in the cache."""
+    costly = Method.from_dict({"kind": "ase", "calculator": "vasp"})
+    caches: list[Path | None] = []
+
+    def answer(structure: Atoms) -> Atoms | FailedLabel:
+        return labelled(structure, RawLabel(1.0, 1.0, None, {}), costly.hash)
+
+    @contextmanager
+    def open_pool(n_chunks: int, logs: Path, cache: Path | None) -> Iterator[Pool]:
+        assert n_chunks == 10
+        assert cache is not None
+        cache.mkdir()
+        caches.append(cache)
+        yield OddPool(answer, 0, n)
+
+    settings = BenchmarkSettings("infinite-crystal", limit=5)
+    try:
+        make_dataset(settings, costly, tmp_path / "data", open_pool, Lines())
+    except KeyboardInterrupt:
+        assert left
+    assert caches == [tmp_path / "data" / "cache"]
+    assert caches[0].exists() == left
+    assert len(list((tmp_path / "data" / "segments").glob("*.extxyz"))) == len(Dataset.read(tmp_path / "data"))
+
+
 def test_one_structure_of_two_systems_is_labelled_once(tmp_path: Path) -> None:
     settings = BenchmarkSettings("crystal-growth", sizes=(15, 15))
     summary = make(tmp_path / "data", settings=settings, chunk_size=16)
@@ -364,6 +391,13 @@ def test_somebody_elses_dataset_is_refused(tmp_path: Path) -> None:
         dataset.add([by_emt(Atoms("Al2", positions=[[0, 0, 0], [0, 0, 2.7]]))])
     with pytest.raises(InputError, match="holds labels that make-dataset did not make"):
         make(tmp_path)
+
+
+def test_a_broken_header_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, settings=BenchmarkSettings("infinite-crystal", limit=1))
+    (tmp_path / "benchmark.json").write_text("{")
+    with pytest.raises(InputError, match=r"benchmark.json: not JSON"):
+        make(tmp_path, settings=BenchmarkSettings("infinite-crystal", limit=1))
 
 
 def test_what_is_no_benchmark_is_refused(tmp_path: Path) -> None:
