@@ -26,7 +26,8 @@ PRESETS: dict[str, dict[str, Any]] = {
 class GpawMethod(Method):
     """Density-functional theory by GPAW: a preset, then overrides.
 
-    k-points go by density along periodic directions, vacuum only along the others; symmetry is off.
+    k-points go by density along periodic directions, vacuum only along the others. Symmetry is off unless
+    asked for: it saves a crystal k-points, and changes the grid, hence the energy by the grid's noise.
     """
 
     kind: Literal["gpaw"] = "gpaw"
@@ -40,6 +41,9 @@ class GpawMethod(Method):
     vacuum: float = Field(gt=0, description="vacuum around the outermost atoms along non-periodic directions (Å)")
     k_density: float = Field(
         default=3.0, gt=0, description="k-points per Å⁻¹ along periodic directions; the mesh has Γ"
+    )
+    symmetry: bool | None = Field(
+        default=None, description="use the point group, which saves k-points; off if not given"
     )
     charge: float = 0.0
     spin: bool = Field(default=False, description="spin-polarised")
@@ -107,7 +111,6 @@ class GpawMethod(Method):
         parameters: dict[str, Any] = {
             "xc": self.xc,
             "occupations": {"name": "fermi-dirac", "width": self.smearing},
-            "symmetry": "off",
             "spinpol": self.spin,
             "charge": self.charge,
             "convergence": dict(self.convergence),
@@ -120,6 +123,8 @@ class GpawMethod(Method):
             parameters |= {"mode": self.mode, "h": self.h}
         if self.mode == "lcao":
             parameters["basis"] = self.basis
+        if not self.symmetry:
+            parameters["symmetry"] = "off"
         if structure.pbc.any():
             parameters["kpts"] = {"density": self.k_density, "gamma": True}
         return get_calculator_class("gpaw")(**parameters, **(numerics or {}))

@@ -78,6 +78,14 @@ def test_ranks_of_a_gpaw_without_mpi_are_refused_in_words(tmp_path, monkeypatch)
     assert "MPI" in failed.detail
 
 
+def test_symmetry_saves_time_and_keeps_the_energy_to_the_noise_of_the_grid():
+    methods = [Method.from_dict({**FAST.to_dict(), "k_density": 0.7} | extra) for extra in ({}, {"symmetry": True})]
+    plain, symmetric = (label([bulk("Al", a=3.85)], method)[0] for method in methods)
+    assert methods[0].hash != methods[1].hash
+    assert symmetric.info["REF_free_energy"] == pytest.approx(plain.info["REF_free_energy"], abs=2e-3)
+    assert np.abs(symmetric.get_forces()).max() < 1e-6
+
+
 STRUCTURES = {
     "crystal": bulk("Al"),
     "slab": fcc111("Al", (1, 1, 2), vacuum=4.0),
