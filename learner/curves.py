@@ -13,9 +13,14 @@ FINE_STEP = 0.002
 
 
 def scaled(structure: Atoms, scale: float) -> Atoms:
-    """A copy with all distances (and the cell) multiplied; `info["scale"]` says by how much. Labels are dropped."""
+    """A copy with every distance, and the cell, times `scale`; `info` is kept and its scale multiplied, labels are not.
+
+    >>> double = scaled(Atoms("Al2", positions=[[0, 0, 0], [0, 0, 3.0]], info={"scale": 0.75}), 2.0)
+    >>> float(double.get_distance(0, 1)), double.info["scale"]
+    (6.0, 1.5)
+    """
     copy = Atoms(structure.numbers, structure.positions * scale, cell=structure.cell.array * scale, pbc=structure.pbc)
-    copy.info = {**structure.info, "scale": scale}
+    copy.info = {**structure.info, "scale": scale * float(structure.info.get("scale", 1.0))}
     return copy
 
 

@@ -15,7 +15,7 @@ from learner.benchmarks.splits import (
     split_by_scale,
     split_randomly,
 )
-from learner.benchmarks.system import SCALES, Info, System, scaled
+from learner.benchmarks.system import SCALES, Info, System
 
 __all__ = [
     "SCALES",
@@ -25,7 +25,6 @@ __all__ = [
     "augmented_qm9",
     "crystal_growth",
     "infinite_crystal",
-    "scaled",
     "split_by_growth_seed",
     "split_by_molecule",
     "split_by_scale",

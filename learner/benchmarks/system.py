@@ -6,6 +6,8 @@ from typing import Literal, TypeAlias
 import numpy as np
 from ase import Atoms
 
+from learner.curves import scaled
+
 LEAST_SCALE, LARGEST_SCALE = 0.9, 1.5
 """Distances of unstable systems are 90-150 % of the stable ones."""
 SCALES: tuple[float, ...] = tuple(float(s) for s in np.linspace(LEAST_SCALE, LARGEST_SCALE, 10))
@@ -58,15 +60,6 @@ class System:
         structure = scaled(self.stable, self.scale)
         structure.info = dict(self.info)
         return structure
-
-
-def scaled(structure: Atoms, scale: float) -> Atoms:
-    """The bare structure with every distance, and the cell, times `scale`.
-
-    >>> float(scaled(Atoms("Al2", positions=[[0, 0, 0], [0, 0, 3.0]]), 1.5).get_distance(0, 1))
-    4.5
-    """
-    return Atoms(structure.numbers, structure.positions * scale, cell=structure.cell.array * scale, pbc=structure.pbc)
 
 
 def spread(n: int, n_wanted: int) -> list[int]:

@@ -13,13 +13,14 @@ from ase.data import atomic_numbers, reference_states
 from hypothesis import given
 from hypothesis import strategies as st
 
-from learner.benchmarks import SCALES, System, augmented_qm9, crystal_growth, infinite_crystal, scaled
+from learner.benchmarks import SCALES, System, augmented_qm9, crystal_growth, infinite_crystal
 from learner.benchmarks.bond_orders import bond_orders
 from learner.benchmarks.crystal_growth import VARIANTS, picks, shares
 from learner.benchmarks.fcc import LATTICE_CONSTANTS, SEED_SITES, grow_on_lattice
 from learner.benchmarks.qm9_files import read_molecules
 from learner.benchmarks.qm9_indices import EXTRA_INDEX, molecule_indices
 from learner.benchmarks.system import ConfigType, spread
+from learner.curves import scaled
 from learner.errors import InputError
 
 needs_qm9 = pytest.mark.skipif(
