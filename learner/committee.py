@@ -6,32 +6,27 @@ This is the border of the learner: ASE structures and numpy arrays outside, tens
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from pydantic import ConfigDict, Field
 
 from .errors import InputError
 from .graph import build_graph, sum_atoms
+from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
 from .settings import NetworkSettings
 from .vimpnn import VIMPNN
 
-WEIGHTS, HEADER = "model.safetensors", "model.json"
 CHUNK = 2048  # atoms × members evaluated at once: about what stays in a core's cache
 
 
-class Header(BaseModel):
+class Header(ModelHeader):
     """What `model.json` says.
 
     Attributes:
@@ -53,9 +48,8 @@ class Header(BaseModel):
     method_hash: str | None = None
     dataset_hash: str | None = None
     n_labels: int = 0
-    metrics: dict[str, Any] = {}
+    metrics: dict[str, Any] = Field(default_factory=dict)
     version: int | str = 0
-    weights_sha256: str = ""
 
 
 @dataclass(frozen=True)
@@ -200,18 +194,12 @@ class Committee:
             version: recorded in the header and on this object, if given.
             metrics: likewise.
         """
-        path = Path(directory)
-        path.mkdir(parents=True, exist_ok=True)
-        state = {k: v.detach().clone().contiguous() for k, v in self.network.state_dict().items()}
-        data = save_tensors(state)
-        changes: dict[str, Any] = {"weights_sha256": hashlib.sha256(data).hexdigest()}
+        changes: dict[str, Any] = {}
         if version is not None:
             changes["version"] = version
         if metrics is not None:
             changes["metrics"] = metrics
-        self.header = self.header.model_copy(update=changes)
-        write_whole(path / WEIGHTS, data)
-        write_whole(path / HEADER, self.header.model_dump_json(indent=1).encode())
+        self.header = write_model(directory, self.header.model_copy(update=changes), self.network)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> Committee:
@@ -220,34 +208,7 @@ class Committee:
         Raises:
             InputError: a file is missing, torn, or does not belong to the other.
         """
-        path = Path(directory)
-        try:
-            header = Header.model_validate_json((path / HEADER).read_bytes())
-            data = (path / WEIGHTS).read_bytes()
-        except OSError as error:
-            raise InputError(f"no model in {path}: {error.strerror} ({error.filename})") from error
-        except ValidationError as error:
-            raise InputError(f"{path / HEADER} is not a model header: {_first_line(error)}") from error
-        if hashlib.sha256(data).hexdigest() != header.weights_sha256:
-            raise InputError(f"{path / WEIGHTS} is torn, or does not belong to {HEADER} beside it")
-        try:
-            network = VIMPNN(header.network, header.species, tuple(header.channels))
-            network.load_state_dict(load_tensors(data))
-        except (SafetensorError, RuntimeError, KeyError) as error:
-            raise InputError(f"{path / WEIGHTS} does not hold the network of {HEADER}") from error
+        header, weights = read_model(directory, Header)
+        network = VIMPNN(header.network, header.species, tuple(header.channels))
+        fill(network, weights, directory)
         return cls(network, header)
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that a reader sees all of it or none."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.replace(path)
-
-
-def _first_line(error: ValidationError) -> str:
-    first = error.errors()[0]
-    return f"{'.'.join(str(k) for k in first['loc'])}: {first['msg']}" if first["loc"] else str(first["msg"])

@@ -16,12 +16,13 @@ from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
-from .committee import Committee, Header, write_whole
+from .committee import Committee, Header
 from .data import Example, dataset_hash, join_examples, make_examples, reference_energies
 from .errors import InputError
 from .fit import Fit
 from .graph import join_graphs
 from .metrics import Numbers, evaluate, structure_errors
+from .model_files import write_whole
 from .settings import NetworkSettings, TrainSettings, UpdateSettings
 from .vimpnn import VIMPNN, seeded
 

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from ase import Atoms
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, ValidationError
-from safetensors import SafetensorError
-from safetensors.torch import load as load_tensors
-from safetensors.torch import save as save_tensors
+from pydantic import ConfigDict, Field
 from torch import Tensor
 
-from learner.committee import HEADER, WEIGHTS, write_whole
 from learner.data import composition
-from learner.errors import InputError
 from learner.graph import Graph, sum_atoms
 from learner.layers import sum_by
+from learner.model_files import ModelHeader, fill, read_model, write_model
 from learner.prediction import Prediction
 
 from .examples import Input, join_inputs, make_inputs
@@ -33,7 +27,7 @@ from .settings import PaperSettings
 CHUNK = 2000  # atoms evaluated at once
 
 
-class PaperHeader(BaseModel):
+class PaperHeader(ModelHeader):
     """What `model.json` says.
 
     Attributes:
@@ -51,8 +45,7 @@ class PaperHeader(BaseModel):
     offsets: list[float]
     energy_scale: float
     method_hash: str | None = None
-    metrics: dict[str, Any] = {}
-    weights_sha256: str = ""
+    metrics: dict[str, Any] = Field(default_factory=dict)
 
 
 def atom_energies_and_forces(
@@ -130,12 +123,7 @@ class PaperModel:
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write `model.safetensors`, then `model.json`, each whole or not at all."""
-        path = Path(directory)
-        path.mkdir(parents=True, exist_ok=True)
-        data = save_tensors({k: v.detach().clone().contiguous() for k, v in self.network.state_dict().items()})
-        self.header = self.header.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
-        write_whole(path / WEIGHTS, data)
-        write_whole(path / HEADER, self.header.model_dump_json(indent=1).encode())
+        self.header = write_model(directory, self.header, self.network)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> PaperModel:
@@ -144,21 +132,9 @@ class PaperModel:
         Raises:
             InputError: a file is missing, torn, or not of this kind.
         """
-        path = Path(directory)
-        try:
-            header = PaperHeader.model_validate_json((path / HEADER).read_bytes())
-            data = (path / WEIGHTS).read_bytes()
-        except OSError as error:
-            raise InputError(f"no model in {path}: {error.strerror} ({error.filename})") from error
-        except ValidationError as error:
-            raise InputError(f"{path / HEADER} is not a header of a network of the paper") from error
-        if hashlib.sha256(data).hexdigest() != header.weights_sha256:
-            raise InputError(f"{path / WEIGHTS} is torn, or does not belong to {HEADER} beside it")
-        try:
-            network = PaperNetwork(header.network, header.species, header.hard_types)
-            network.load_state_dict(load_tensors(data))
-        except (SafetensorError, RuntimeError, KeyError) as error:
-            raise InputError(f"{path / WEIGHTS} does not hold the network of {HEADER}") from error
+        header, weights = read_model(directory, PaperHeader)
+        network = PaperNetwork(header.network, header.species, header.hard_types)
+        fill(network, weights, directory)
         return cls(network, header)
 
 
