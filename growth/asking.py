@@ -28,6 +28,8 @@ class AskSettings(BaseModel):
         energy_tolerance: expected error of the energy per atom above which to ask, eV.
         force_tolerance: expected error of the worst force near the adatom above which to ask, eV/Å.
         audit_probability: chance that a sure step is labelled all the same.
+        max_unasked: steps in a row that a walker takes without a label; the next sure one is audited. An error that all
+            members share, such as an offset at sizes without labels, does not show in their std.
         sites_per_query: sites that are labelled where ΔE is in doubt: the drawn one and its most doubtful rivals.
         max_attempts: proposals for one step that labels may contradict; the next is settled by its labels alone.
     """
@@ -38,6 +40,7 @@ class AskSettings(BaseModel):
     energy_tolerance: float = Field(0.008, gt=0)
     force_tolerance: float = Field(0.2, gt=0)
     audit_probability: float = Field(0.05, ge=0, le=1)
+    max_unasked: int | None = Field(None, ge=0)
     sites_per_query: int = Field(2, ge=1)
     max_attempts: int = Field(2, ge=0)
 

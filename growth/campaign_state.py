@@ -32,6 +32,7 @@ class Walker:
 
     Attributes:
         attempt: proposals for the present step that labels have contradicted.
+        unasked: steps in a row, up to the present one, that were taken without a label.
         uniform: the random number that draws the site of the present step, whatever becomes of its energies.
         labels: what the oracle said of the sites of the present proposal.
         pending: labels that the walker waits for. needs: uids that a model must have seen before it proposes again.
@@ -41,6 +42,7 @@ class Walker:
     state: State
     status: Status = "ready"
     attempt: int = 0
+    unasked: int = 0
     proposal: Proposal | None = None
     doubt: Doubt | None = None
     uniform: float = 0.0
@@ -87,9 +89,12 @@ class Labels:
         self._failed = {uid(f.structure, self.method.hash): f for f in dataset.failures()}
         self._errors: list[dict[str, Any]] = []
         self.calibration = PRIOR
+        self.n_given = 0
         for line in run.lines("metrics"):
             if line["what"] == "error":
                 self._calibrate(line)
+            elif line["what"] == "given":
+                self.n_given = line["n_labels"]
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -98,9 +103,17 @@ class Labels:
         return set(self._dataset.uids)
 
     def budget_left(self, asked: int) -> float:
-        """Labels that may still be asked for."""
+        """Labels that may still be asked for; those that the run was given cost nothing."""
         limit = self._config.budget.labels
-        return float("inf") if limit is None else limit - len(self) - self.n_failed - asked
+        return float("inf") if limit is None else limit - (len(self) - self.n_given) - self.n_failed - asked
+
+    def take_over(self, labelled: Sequence[Atoms]) -> None:
+        """Keep labels that others have paid for, before any of the run's own; doing it again changes nothing."""
+        if not labelled:
+            return
+        self.n_given = len({uid(structure, self.method.hash) for structure in labelled})
+        self._run.append("metrics", {"what": "given", "n_labels": self.n_given})
+        self._dataset.add(labelled)
 
     def split(self) -> tuple[list[Atoms], list[Atoms]]:
         """Training and validation structures."""

@@ -5,6 +5,7 @@ Isolated atoms and dimers fix the ends of the scale, scaled and rattled seeds th
 
 from collections.abc import Sequence
 from itertools import combinations_with_replacement
+from pathlib import Path
 
 import numpy as np
 from ase import Atoms
@@ -14,7 +15,7 @@ from growth.candidates import bond_radius, find_candidates
 from growth.errors import InputError
 from growth.relax import movable_atoms
 from growth.sites import with_adatom
-from oracle import isolated_atoms
+from oracle import Method, isolated_atoms, read_labelled
 
 
 class InitialSettings(BaseModel):
@@ -22,7 +23,12 @@ class InitialSettings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    n: int = Field(default=36, ge=4, description="structures in all, about: atoms and dimers come on top of 30 others")
+    n: int = Field(
+        default=36, ge=0, description="structures in all, about: atoms and dimers come on top of 30 others; 0: none"
+    )
+    labelled: tuple[Path, ...] = Field(
+        default=(), description="datasets or files of labels of the same method, such as an earlier campaign's"
+    )
     dimer_scales: tuple[float, ...] = Field(default=(0.75, 0.9, 1.0, 1.2, 1.6), description="in bond lengths")
     scales: tuple[float, float] = Field(default=(0.92, 1.12), description="isotropic scale of most scaled seeds")
     far_scales: tuple[float, ...] = Field(default=(0.8, 0.86, 1.22, 1.4), description="and of a few beyond")
@@ -43,7 +49,7 @@ def initial_structures(
         rng: the same generator state gives the same structures.
 
     Returns:
-        `isolated_atom` and `dimer` (one of each element, and pair of elements, first), then `seed`, `scaled`,
+        Isolated atoms alone where `settings.n` is 0; else `isolated_atom` and `dimer` (one of each element, and pair of elements, first), then `seed`, `scaled`,
         `rattled`, `adatom` and `landed`, in shares of 4 : 4 : 4 : 6 after the seed itself (a single atom is neither
         scaled nor rattled).
 
@@ -52,6 +58,8 @@ def initial_structures(
     """
     elements = sorted({*seed.get_chemical_symbols(), *species})
     found = isolated_atoms(elements)
+    if settings.n == 0:
+        return found
     for a, b in combinations_with_replacement(elements, 2):
         found += [_typed(dimer, "dimer") for dimer in _dimers(a, b, settings)]
     n_left = max(settings.n - len(found) - 1, 4)
@@ -67,6 +75,27 @@ def initial_structures(
     for k in range(n_landed):
         landed = _landed(seed, species, 2 + k % (settings.most_landed - 1), settings, rng)
         found.append(_typed(landed, "landed"))
+    return found
+
+
+def given_labels(settings: InitialSettings, method: Method) -> list[Atoms]:
+    """The labelled structures that a campaign starts from, of all of `settings.labelled`.
+
+    Raises:
+        InputError: a path is not there or holds no labels, or a label is of another method or does not say of which.
+    """
+    found = []
+    for path in settings.labelled:
+        if not path.exists():
+            raise InputError(f"initial.labelled: no such file or directory: {path}")
+        for index, structure in enumerate(read_labelled(path)):
+            own = structure.info.get("method_hash")
+            if own != method.hash:
+                raise InputError(
+                    f"initial.labelled: {path}, structure {index} is a label of method {own or 'unknown'}, the run's is "
+                    f"{method.hash}; take labels of the same method (`kossel dataset import` marks a file's labels)"
+                )
+            found.append(structure)
     return found
 
 

@@ -25,7 +25,7 @@ from growth.asking import (
 from growth.campaign_state import Labels, Models, Request, Walker, free_energy
 from growth.config import Config
 from growth.errors import CampaignError
-from growth.initial_set import initial_structures
+from growth.initial_set import given_labels, initial_structures
 from growth.pool import Done, Pool, Task
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, boltzmann, init, replay
@@ -119,6 +119,8 @@ class Campaign:
             walker = Walker(index, State(replay(init(self.seed).crystal, done), len(done)))
             for line in lines:
                 walker.attempt = walker.attempt + 1 if line["fate"] == "rejected" else 0
+            for line in done:
+                walker.unasked = walker.unasked + 1 if line["fate"] == "accepted" else 0
             self._finish_if_grown(walker)
             walkers.append(walker)
         return walkers
@@ -126,6 +128,7 @@ class Campaign:
     def _first_labels(self) -> None:
         if self.models.version > 0:
             return
+        self.labels.take_over(given_labels(self.config.initial, self.labels.method))
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
         for structure in structures:
@@ -228,10 +231,16 @@ class Campaign:
             self._accept(walker, "accepted", f"budget spent; {reason}" if reason else None)
         elif reason:
             self._query(walker, reason)
-        elif self._rng(AUDIT, walker).random() < self.config.ask.audit_probability:
+        elif self._is_audited(walker):
             self._audit(walker)
         else:
             self._accept(walker, "accepted", None)
+
+    def _is_audited(self, walker: Walker) -> bool:
+        """Whether a sure step is labelled all the same: by chance, or since the walker has gone unasked for long."""
+        settings = self.config.ask
+        overdue = settings.max_unasked is not None and walker.unasked >= settings.max_unasked
+        return overdue or self._rng(AUDIT, walker).random() < settings.audit_probability
 
     def _choose(self, walker: Walker, proposal: Proposal, energies: np.ndarray) -> None:
         """Draw a site by `energies` (n_sites,) with the step's own random number, and look at the doubt about it."""
@@ -380,6 +389,7 @@ class Campaign:
         change = {**event.to_dict(), "energy_std": chosen.energy_std, "time": None, "barrier": None}
         self._log_event(walker, {**change, "fate": fate, "reason": reason})
         walker.status, walker.attempt, walker.no_site_attempts, walker.proposal = "ready", 0, 0, None
+        walker.unasked = walker.unasked + 1 if fate == "accepted" else 0
         self._finish_if_grown(walker)
         self.checkpoint()
 

@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from rich.console import Console
 from rich.table import Table
 
+from growth.campaign_state import Labels
 from growth.run_directory import RunDirectory
 
 INK, BAND, ACCENT = "#1f2933", "#9fb3c8", "#d64545"
@@ -70,15 +71,14 @@ def summarise(
     elapsed: float,
     busy: Mapping[str, float],
     workers: Mapping[str, int],
-    n_labels: int,
-    n_failed: int,
+    labels: Labels,
 ) -> dict[str, Any]:
     """Figures of the run, written to RUN/summary.json.
 
     Args:
         run: the run directory, complete up to the certificate.
         elapsed: wall time of growth, s. busy: seconds of work by role. workers: how many of each role.
-        n_labels, n_failed: labels in the dataset and failed ones.
+        labels: of the run.
     """
     events = run.lines("events")
     accepted = [line for line in events if line["fate"] != "rejected"]
@@ -87,8 +87,9 @@ def summarise(
     models = [line for line in run.lines("metrics") if line["what"] == "model"]
     summary = {
         "wall_time_s": round(elapsed, 1),
-        "labels": n_labels,
-        "label_failures": n_failed,
+        "labels": len(labels),
+        "labels_given": labels.n_given,
+        "label_failures": labels.n_failed,
         "fates": dict(Counter(line["fate"] for line in events)),
         "model_versions": max((line["version"] for line in models), default=0),
         "updates_not_promoted": sum(not line["promoted"] for line in models),
@@ -110,7 +111,8 @@ def print_summary(console: Console, summary: Mapping[str, Any], certificate: Map
     """The tables at the end of a run."""
     table = Table(title="Growth", show_header=False)
     table.add_row("wall time", f"{summary['wall_time_s']:.0f} s")
-    table.add_row("labels", f"{summary['labels']} ({summary['label_failures']} failed)")
+    given = f", {summary['labels_given']} of them given" if summary["labels_given"] else ""
+    table.add_row("labels", f"{summary['labels']}{given} ({summary['label_failures']} failed)")
     table.add_row("steps", ", ".join(f"{count} {fate}" for fate, count in summary["fates"].items()))
     table.add_row("model versions", str(summary["model_versions"]))
     for role, spent in summary["time"].items():

@@ -24,6 +24,7 @@ from growth.actors import ActorSpec, RayPool, connect, disconnect
 from growth.certificate import certify
 from growth.config import Config, check_settings
 from growth.errors import InputError
+from growth.initial_set import given_labels
 from growth.loop import Campaign, species_of
 from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
@@ -58,6 +59,7 @@ def launch(config: Config, run_dir: Path) -> None:
     missing = method.missing_species([*seed.symbols, *species_of(config.growth)])
     if missing:
         raise InputError(f"oracle.method {config.oracle.method} has no parameters for {', '.join(missing)}")
+    given_labels(config.initial, method)  # refused before anything is written
     progress = Progress(Console(soft_wrap=True, highlight=False))
     with contextlib.ExitStack() as stack:
         run = RunDirectory(run_dir)
@@ -79,7 +81,7 @@ def launch(config: Config, run_dir: Path) -> None:
         crystals = [walker.state.crystal for walker in campaign.walkers]
         certificate = certify(run, dataset, crystals, pool, method, config.certificate, config.seed, progress)
         workers = {role: pool.size(role) for role in ("oracle", "surrogate", "learner")}
-        summary = summarise(run, elapsed, busy, workers, len(dataset), len(dataset.failures()))
+        summary = summarise(run, elapsed, busy, workers, campaign.labels)
         plots = plot_run(run, certificate, crystals)
         print_summary(progress.console, summary, certificate)
         for path in (*plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):

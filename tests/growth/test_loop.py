@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.io import read
+from ase.io import read, write
 
 from growth.campaign_state import Walker
 from growth.config import Config, load_config
-from growth.errors import CampaignError
+from growth.errors import CampaignError, InputError
 from growth.initial_set import initial_structures
 from growth.loop import Campaign
 from growth.oracle_worker import OracleWorker
@@ -21,7 +21,7 @@ from growth.run_directory import RunDirectory
 from growth.seeds import make_seed
 from growth.simulator import init, replay
 from growth.split import split
-from oracle import Dataset, FailedLabel, uid
+from oracle import Dataset, FailedLabel, read_labelled, uid
 
 DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
 SMALL = [
@@ -195,3 +195,49 @@ def test_a_spent_budget_is_kept_to(tmp_path: Path) -> None:
     launch(small("budget.labels=20", "growth.n_atoms=16", "ask.force_tolerance=0.001"), tmp_path / "run")
     assert len(Dataset.read(tmp_path / "run" / "dataset")) <= 20
     assert any("budget spent" in (e["reason"] or "") for e in events_of(tmp_path / "run"))
+
+
+@pytest.fixture(scope="module")
+def paid_for(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Labels of an earlier campaign, as `kossel export` writes them."""
+    folder = tmp_path_factory.mktemp("paid")
+    launch(small("growth.n_atoms=15", "initial.n=14", "seed=7"), folder / "run")
+    Dataset.read(folder / "run" / "dataset").export(folder / "labels.extxyz")
+    return folder / "labels.extxyz"
+
+
+def test_a_campaign_builds_on_the_labels_of_another(
+    paid_for: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = tmp_path / "run"
+    labelled = read_labelled(paid_for)
+    given = {structure.info["uid"] for structure in labelled}
+    asked = counted_labels(monkeypatch)
+    config = small("growth.n_atoms=15", "initial.n=0", f"initial.labelled=[{paid_for}]", "budget.labels=3")
+    for _ in range(2):  # the second time everything is there
+        launch(config, run)
+    learnt = set(Dataset.read(run / "dataset").uids)
+    assert given <= learnt
+    assert len(learnt - given) <= 3
+    assert json.loads((run / "summary.json").read_text())["labels_given"] == len(given)
+    assert not {uid(structure, "") for structure in labelled} & set(asked)
+    assert len(asked) == len(set(asked))
+
+
+def test_labels_of_another_method_or_none_are_not_built_on(paid_for: Path, tmp_path: Path) -> None:
+    other = read_labelled(paid_for)
+    for structure in other:
+        structure.info["method_hash"] = "a" * 16
+    write(tmp_path / "other.extxyz", other)
+    for path, said in ((tmp_path / "other.extxyz", "of method a"), (tmp_path / "none.extxyz", "no such file")):
+        with pytest.raises(InputError, match=said):
+            launch(small(f"initial.labelled=[{path}]"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_walker_does_not_go_unasked_for_longer_than_is_let(tmp_path: Path) -> None:
+    sure = ["ask.delta_e_tolerance=99", "ask.energy_tolerance=99", "ask.force_tolerance=99", "ask.audit_probability=0"]
+    launch(small(*sure, "ask.max_unasked=2", "walkers=1"), tmp_path / "run")
+    fates = [event["fate"] for event in events_of(tmp_path / "run")]
+    assert fates == (["accepted", "accepted", "audited"] * 9)[: len(fates)]
+    assert len(fates) >= 3
