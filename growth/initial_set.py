@@ -49,9 +49,9 @@ def initial_structures(
         rng: the same generator state gives the same structures.
 
     Returns:
-        Isolated atoms alone where `settings.n` is 0; else `isolated_atom` and `dimer` (one of each element, and pair of elements, first), then `seed`, `scaled`,
-        `rattled`, `adatom` and `landed`, in shares of 4 : 4 : 4 : 6 after the seed itself (a single atom is neither
-        scaled nor rattled).
+        Isolated atoms alone where `settings.n` is 0; else `isolated_atom` and `dimer` (one of each element, and pair of
+        elements, first), then `seed`, `scaled`, `rattled`, `adatom` and `landed`, in shares of 4 : 4 : 4 : 6 after the
+        seed itself (a single atom is neither scaled nor rattled).
 
     Raises:
         InputError: the seed has no free surface, so that nothing can land on it.
@@ -92,8 +92,8 @@ def given_labels(settings: InitialSettings, method: Method) -> list[Atoms]:
             own = structure.info.get("method_hash")
             if own != method.hash:
                 raise InputError(
-                    f"initial.labelled: {path}, structure {index} is a label of method {own or 'unknown'}, the run's is "
-                    f"{method.hash}; take labels of the same method (`kossel dataset import` marks a file's labels)"
+                    f"initial.labelled: {path}, structure {index} is a label of method {own or 'unknown'}, the run's "
+                    f"is {method.hash}; take labels of the same method (`kossel dataset import` marks a file's labels)"
                 )
             found.append(structure)
     return found
