@@ -28,8 +28,10 @@ class AskSettings(BaseModel):
         energy_tolerance: expected error of the energy per atom above which to ask, eV.
         force_tolerance: expected error of the worst force near the adatom above which to ask, eV/Å.
         audit_probability: chance that a sure step is labelled all the same.
-        max_unasked: steps in a row that a walker takes without a label; the next sure one is audited. An error that all
-            members share, such as an offset at sizes without labels, does not show in their std.
+        max_unasked: steps in a row that a walker takes unasked; then it asks, however sure. An error that all members
+            share, such as an offset at sizes without labels, does not show in their std.
+        learn_first: a walker that has asked grows on with a model that has learnt the answer, not before: worth it where
+            a label takes longer than an update.
         sites_per_query: sites that are labelled where ΔE is in doubt: the drawn one and its most doubtful rivals.
         max_attempts: proposals for one step that labels may contradict; the next is settled by its labels alone.
     """
@@ -41,6 +43,7 @@ class AskSettings(BaseModel):
     force_tolerance: float = Field(0.2, gt=0)
     audit_probability: float = Field(0.05, ge=0, le=1)
     max_unasked: int | None = Field(None, ge=0)
+    learn_first: bool = False
     sites_per_query: int = Field(2, ge=1)
     max_attempts: int = Field(2, ge=0)
 

@@ -223,24 +223,24 @@ class Campaign:
             self._on_no_sites(walker, done.result)
             return
         self._choose(walker, done.result, np.array([site.energy for site in done.result.sites]))
-        assert walker.doubt is not None
-        reason = walker.doubt.reason(self.config.ask)
+        reason = self._reason_to_ask(walker)
         if reason and self._learner_is_behind():
             walker.status, walker.needs = "learning", self.labels.uids()
         elif self._budget_left() <= 0:
             self._accept(walker, "accepted", f"budget spent; {reason}" if reason else None)
         elif reason:
             self._query(walker, reason)
-        elif self._is_audited(walker):
+        elif self._rng(AUDIT, walker).random() < self.config.ask.audit_probability:
             self._audit(walker)
         else:
             self._accept(walker, "accepted", None)
 
-    def _is_audited(self, walker: Walker) -> bool:
-        """Whether a sure step is labelled all the same: by chance, or since the walker has gone unasked for long."""
-        settings = self.config.ask
-        overdue = settings.max_unasked is not None and walker.unasked >= settings.max_unasked
-        return overdue or self._rng(AUDIT, walker).random() < settings.audit_probability
+    def _reason_to_ask(self, walker: Walker) -> str | None:
+        """Why the oracle should be asked about the present proposal: doubt, or so many steps without a label."""
+        assert walker.doubt is not None
+        limit = self.config.ask.max_unasked
+        overdue = f"{walker.unasked} steps unasked" if limit is not None and walker.unasked >= limit else None
+        return walker.doubt.reason(self.config.ask) or overdue
 
     def _choose(self, walker: Walker, proposal: Proposal, energies: np.ndarray) -> None:
         """Draw a site by `energies` (n_sites,) with the step's own random number, and look at the doubt about it."""
@@ -282,8 +282,11 @@ class Campaign:
     def _query(self, walker: Walker, reason: str) -> None:
         walker.status, walker.reason, walker.labels = "labelling", f"query: {reason}", {}
         assert walker.doubt is not None
-        unsure = walker.doubt.delta_e_error > self.config.ask.delta_e_tolerance
-        self._ask_about(walker, self._sites(walker, self.config.ask.sites_per_query if unsure else 1), "query", True)
+        of_rivals = walker.doubt.delta_e_error > self.config.ask.delta_e_tolerance or not walker.doubt.reason(
+            self.config.ask
+        )
+        wanted = self.config.ask.sites_per_query if of_rivals else 1
+        self._ask_about(walker, self._sites(walker, wanted), "query", True)
 
     def _audit(self, walker: Walker) -> None:
         """Take the step, and have it and its nearest rival labelled: what the error of sure steps is."""
@@ -390,6 +393,8 @@ class Campaign:
         self._log_event(walker, {**change, "fate": fate, "reason": reason})
         walker.status, walker.attempt, walker.no_site_attempts, walker.proposal = "ready", 0, 0, None
         walker.unasked = walker.unasked + 1 if fate == "accepted" else 0
+        if fate == "queried" and self.config.ask.learn_first:
+            walker.status, walker.needs = "learning", self.labels.uids()
         self._finish_if_grown(walker)
         self.checkpoint()
 

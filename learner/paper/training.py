@@ -103,7 +103,7 @@ class _Fit:
         self, net: PaperNetwork, examples: list[Example], scale: float, settings: PaperTrainSettings, seed: int
     ) -> None:
         self.net, self.examples, self.scale, self.settings = net, examples, scale, settings
-        self.optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=1e-4)
+        self.optimiser = torch.optim.AdamW(net.parameters(), lr=settings.learning_rate, weight_decay=1e-4, fused=True)
         self.averaged = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         sizes = [[len(e.forces) for e in examples]]
         self.sampler = Sampler(sizes, [1.0], settings.batch_atoms, np.random.default_rng([seed, 1]))

@@ -27,7 +27,7 @@ from oracle.durable import write_whole
 from reproduction.data import Data, base_of, load, reference_minimum
 from reproduction.scale import Scale
 
-FORMAT = 1
+FORMAT = 2
 """Raised when what a result holds changes meaning."""
 
 

@@ -236,8 +236,24 @@ def test_labels_of_another_method_or_none_are_not_built_on(paid_for: Path, tmp_p
 
 
 def test_a_walker_does_not_go_unasked_for_longer_than_is_let(tmp_path: Path) -> None:
-    sure = ["ask.delta_e_tolerance=99", "ask.energy_tolerance=99", "ask.force_tolerance=99", "ask.audit_probability=0"]
+    sure = [
+        "ask.max_attempts=0",
+        "ask.delta_e_tolerance=99",
+        "ask.energy_tolerance=99",
+        "ask.force_tolerance=99",
+        "ask.audit_probability=0",
+    ]
     launch(small(*sure, "ask.max_unasked=2", "walkers=1"), tmp_path / "run")
     fates = [event["fate"] for event in events_of(tmp_path / "run")]
-    assert fates == (["accepted", "accepted", "audited"] * 9)[: len(fates)]
+    assert fates == (["accepted", "accepted", "queried"] * 9)[: len(fates)]
     assert len(fates) >= 3
+
+
+def test_a_walker_that_asked_waits_for_the_model_that_has_learnt_the_answer(tmp_path: Path) -> None:
+    ask = ["ask.force_tolerance=0.0001", "ask.max_attempts=0", "ask.learn_first=true"]
+    launch(small(*ask, "walkers=1", "learner.labels_per_update=50", "growth.hops_per_step=0"), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    kinds = [line["what"] for line in lines if line["what"] in ("error", "model")]
+    asked = [k for k, kind in enumerate(kinds) if kind == "error"]
+    assert [event["fate"] for event in events_of(tmp_path / "run")] == ["queried"] * 3
+    assert all("model" in kinds[a + 1 : b + 1] for a, b in zip(asked, asked[2:], strict=False))  # two sites a step
