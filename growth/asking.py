@@ -30,8 +30,8 @@ class AskSettings(BaseModel):
         audit_probability: chance that a sure step is labelled all the same.
         max_unasked: steps in a row that a walker takes unasked; then it asks, however sure. An error that all members
             share, such as an offset at sizes without labels, does not show in their std.
-        learn_first: a walker that has asked grows on with a model that has learnt the answer, not before: worth it where
-            a label takes longer than an update.
+        learn_first: a walker that has asked grows on with a model that has learnt the answer, not before: worth it
+            where a label takes longer than an update.
         sites_per_query: sites that are labelled where ΔE is in doubt: the drawn one and its most doubtful rivals.
         max_attempts: proposals for one step that labels may contradict; the next is settled by its labels alone.
     """

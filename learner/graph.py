@@ -35,6 +35,11 @@ class Graph:
     vectors: Float[Tensor, "n_atoms n_neighbours 3"]
     n_structures: int
 
+    def to(self, device: torch.device) -> Graph:
+        """The same on another device."""
+        species, structure = self.species.to(device), self.structure.to(device)
+        return Graph(species, structure, self.neighbours.to(device), self.vectors.to(device), self.n_structures)
+
 
 def species_index(structures: Sequence[Atoms], species: Sequence[int]) -> list[np.ndarray]:
     """Index of every atom's element in `species`, one array a structure.

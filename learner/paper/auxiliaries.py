@@ -20,7 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from learner.errors import InputError
-from learner.graph import Graph
+from learner.graph import Graph, sum_atoms
 
 from .settings import Auxiliary, PaperSettings
 
@@ -111,7 +111,7 @@ class AuxiliaryReadout(nn.Module):
     def _both(self, name: Auxiliary, rows: Tensor, graph: Graph, scale: Tensor) -> tuple[Tensor, Tensor]:
         """What is predicted and what it should be, by structure or by atom."""
         by_atom = self.settings.auxiliary_level == "atom"
-        n_atoms = torch.bincount(graph.structure, minlength=graph.n_structures).to(rows)
+        n_atoms = sum_atoms(rows.new_ones(1, len(rows)), graph)[0]
         summed = (
             rows if by_atom else rows.new_zeros(graph.n_structures, rows.shape[1]).index_add(0, graph.structure, rows)
         )
@@ -130,5 +130,5 @@ class AuxiliaryReadout(nn.Module):
         return rows.new_zeros(graph.n_structures, rows.shape[1]).index_add(0, graph.structure, rows)
 
     def _gaussian(self, scale: Float[Tensor, " s"]) -> Float[Tensor, "s k"]:
-        bins = torch.linspace(*SCALES, self.settings.n_scale_bins, dtype=scale.dtype)
+        bins = torch.linspace(*SCALES, self.settings.n_scale_bins, dtype=scale.dtype, device=scale.device)
         return torch.exp(-((scale[:, None] - bins) ** 2) / (2 * SCALE_WIDTH**2))

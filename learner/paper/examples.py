@@ -25,6 +25,10 @@ class Input:
     graph: Graph
     types: Int[Tensor, "n w"] | None
 
+    def to(self, device: torch.device) -> Input:
+        """The same on another device."""
+        return Input(self.graph.to(device), None if self.types is None else self.types.to(device))
+
 
 @dataclass(frozen=True)
 class Example:
@@ -41,6 +45,10 @@ class Example:
     energies: Float[Tensor, " s"]
     forces: Float[Tensor, "n 3"]
     scales: Float[Tensor, " s"]
+
+    def to(self, device: torch.device) -> Example:
+        """The same on another device."""
+        return Example(self.input.to(device), *(t.to(device) for t in (self.energies, self.forces, self.scales)))
 
 
 def make_inputs(network: PaperNetwork, structures: Sequence[Atoms]) -> list[Input]:

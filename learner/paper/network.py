@@ -151,6 +151,11 @@ class PaperNetwork(nn.Module):
         """Precision of the parameters."""
         return self.embed.dtype
 
+    @property
+    def device(self) -> torch.device:
+        """Where the parameters are."""
+        return self.embed.device
+
     def edges(self, graph: Graph, types: Int[Tensor, "n w"] | None) -> Edges:
         """Features and weights of every edge; smooth in the vectors of the graph.
 

@@ -13,6 +13,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import torch
@@ -52,6 +53,7 @@ def train_paper(
     settings: PaperTrainSettings = PaperTrainSettings(),
     seed: int = 0,
     *,
+    device: Literal["auto", "cpu", "cuda"] = "auto",
     progress: Progress | None = None,
 ) -> PaperResult:
     """Train one network of the paper from scratch.
@@ -62,6 +64,7 @@ def train_paper(
         network: which network.
         settings: budget and rates.
         seed: of weights and data order.
+        device: where to train; auto: on the GPU where there is one. The model that is returned is on the CPU.
         progress: called at each look at the validation set.
 
     Raises:
@@ -84,7 +87,8 @@ def train_paper(
         energy_scale=scale,
         method_hash=method_hash,
     )
-    fit = _Fit(net, examples, scale, settings, seed)
+    on_gpu = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    fit = _Fit(net.to("cuda" if on_gpu else "cpu"), examples, scale, settings, seed)
     checked = make_examples(net, validation, offsets)
     history: list[Numbers] = []
     for look in range(1, settings.n_looks + 1):
@@ -93,7 +97,7 @@ def train_paper(
         history.append(fit.look(checked))
         if progress is not None:
             progress(history[-1])
-    return PaperResult(PaperModel(fit.mean_network, header.model_copy(update={"metrics": history[-1]})), history)
+    return PaperResult(PaperModel(fit.mean_network.cpu(), header.model_copy(update={"metrics": history[-1]})), history)
 
 
 class _Fit:
@@ -127,7 +131,7 @@ class _Fit:
     def step(self) -> None:
         """One batch."""
         start = time.process_time()
-        batch = join([self.examples[k] for k in self.sampler.draw()])
+        batch = join([self.examples[k] for k in self.sampler.draw()]).to(self.net.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self.settings.learning_rate * self._rate()
         self.optimiser.zero_grad()
@@ -186,9 +190,9 @@ def energy_errors(net: PaperNetwork, examples: Sequence[Example], scale: float) 
         pieces.append(example)
         n_atoms += len(example.forces)
         if n_atoms > 2000 or number == len(examples) - 1:
-            batch = join(pieces)
+            batch = join(pieces).to(net.device)
             energies = sum_atoms(net(batch.input.graph, batch.input.types)[None], batch.input.graph)[0]
-            out.append((energies - batch.energies / scale).double().numpy())
+            out.append((energies - batch.energies / scale).double().cpu().numpy())
             pieces, n_atoms = [], 0
     return np.concatenate(out)
 

@@ -15,11 +15,11 @@ from learner.errors import InputError
 from learner.metrics import evaluate
 from learner.paper.auxiliaries import SCALES, subshells
 from learner.paper.bond_types import all_hard_types, parse_bonds
-from learner.paper.examples import join_inputs, make_examples, make_inputs
+from learner.paper.examples import join, join_inputs, make_examples, make_inputs
 from learner.paper.model import PaperModel
 from learner.paper.network import PaperNetwork
 from learner.paper.settings import PaperSettings, PaperTrainSettings
-from learner.paper.training import train_paper
+from learner.paper.training import _Fit, train_paper
 
 WATER, ETHENE = "0-1:1 0-2:1", "0-1:2 0-2:1 0-3:1 1-4:1 1-5:1"
 COMBINATIONS = ("a.i", "a.ii", "b.i", "b.ii", "c")
@@ -259,3 +259,19 @@ def test_files_bring_back_the_same_model(tmp_path: Path, molecules: list[Atoms])
         PaperModel.load(tmp_path)
     with pytest.raises(InputError, match="no model"):
         PaperModel.load(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("force_weight", [0.0, 1.0])
+@pytest.mark.parametrize("bond_types", ["hard", "valence"])
+def test_a_batch_on_another_device_meets_no_tensor_of_the_cpu(
+    molecules: list[Atoms], bond_types: str, force_weight: float
+) -> None:
+    settings = PaperSettings.model_validate({"auxiliaries": ("atoms", "orbitals", "scale"), "bond_types": bond_types})
+    net = network(settings, molecules)
+    examples = make_examples(net, molecules, np.zeros(len(net.species)))
+    fit = _Fit(net, examples, 1.0, PaperTrainSettings(force_weight=force_weight), 0)
+    elsewhere = torch.device("meta")  # has shapes and no data; mixing it with CPU tensors raises
+    net.to(elsewhere)
+    assert fit._loss(join(examples).to(elsewhere)).device == elsewhere
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        fit._loss(join(examples))
