@@ -282,10 +282,9 @@ class Campaign:
     def _query(self, walker: Walker, reason: str) -> None:
         walker.status, walker.reason, walker.labels = "labelling", f"query: {reason}", {}
         assert walker.doubt is not None
-        of_rivals = walker.doubt.delta_e_error > self.config.ask.delta_e_tolerance or not walker.doubt.reason(
-            self.config.ask
-        )
-        wanted = self.config.ask.sites_per_query if of_rivals else 1
+        settings, doubt = self.config.ask, walker.doubt
+        only_other_doubt = doubt.reason(settings) is not None and doubt.delta_e_error <= settings.delta_e_tolerance
+        wanted = 1 if only_other_doubt else settings.sites_per_query
         self._ask_about(walker, self._sites(walker, wanted), "query", True)
 
     def _audit(self, walker: Walker) -> None:
