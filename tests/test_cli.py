@@ -80,9 +80,10 @@ def test_unwritable_run_directory(tmp_path: Path) -> None:
     assert_refused(kossel("grow", "--run-dir", tmp_path / "file" / "run", "--set", "pool=serial"), "run directory")
 
 
-def test_dry_run_says_what_it_costs(tmp_path: Path) -> None:
-    done = kossel("grow", ROOT / "growth/configs/al_gpaw.yaml", "--dry-run", cwd=tmp_path)
-    assert done.returncode == 0
+@pytest.mark.parametrize("config", sorted((ROOT / "growth/configs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_dry_run_says_what_it_costs(config: Path, tmp_path: Path) -> None:
+    done = kossel("grow", config, "--dry-run", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
     assert "core-hours" in done.stdout
     assert list(tmp_path.iterdir()) == []
 

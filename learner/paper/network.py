@@ -16,7 +16,8 @@ type the pair is (0 or 1 if hard, smooth in r if soft), u(r) an envelope that en
         c      h'_v = Σ_BT GRU_BT(m|BT_v, h_v)                             one GRU each
     E      = Σ_v (a[Z_v] + σ_E R(h⁰_v, …, h^T_v)),    a, σ_E by least squares before training
 
-Each step has weights of its own. W₂ is linear, so it is applied after the sum over w.
+Each step has weights of its own. Λ and λ of a.i and a.ii start at 1, where VIMPNN is the baseline: from n_types^-½ it
+learns more slowly. W₂ is linear, so it is applied after the sum over w.
 """
 
 from __future__ import annotations
@@ -82,9 +83,9 @@ class Update(nn.Module):
         super().__init__()
         self.combination = combination
         if combination == "a.i":
-            self.weight = nn.Parameter(torch.full((n_types, n_features), n_types**-0.5))
+            self.weight = nn.Parameter(torch.ones(n_types, n_features))
         elif combination == "a.ii":
-            self.weight = nn.Parameter(torch.full((n_types, 1), n_types**-0.5))
+            self.weight = nn.Parameter(torch.ones(n_types, 1))
         elif combination == "b.ii":
             self.weight = nn.Parameter(torch.full((n_types, 1, 1), 1 / n_types))
         n_in = n_types * n_features if combination == "b.i" else n_features
