@@ -91,5 +91,5 @@ def test_the_whole_paper_from_nothing(tmp_path: Path) -> None:
     ]
     subprocess.run(command, check=True, timeout=1100)
     page = (tmp_path / "paper.md").read_text()
-    assert page.count("## ") == 9
+    assert page.count("## ") == 10
     assert all((tmp_path / "smoke" / f"figure{k}.png").stat().st_size > 10_000 for k in (3, 4, 5, 6, 7))

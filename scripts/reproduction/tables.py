@@ -93,12 +93,13 @@ def still_falling(result: Result) -> float:
 
 
 def markdown(table: Mapping[str, Mapping[str, Sequence[float]]], columns: Sequence[str], first: str) -> str:
-    """A table, mean (std over seeds) in each cell."""
-    heads = [COLUMNS[c][0] for c in columns]
-    lines = [f"| {first} | {' | '.join(heads)} | steps |", "|---|" + "---|" * (len(columns) + 1)]
+    """A table, mean (std over seeds) in each cell; at the end, what the budget was and how far it went."""
+    heads = [COLUMNS[c][0] for c in columns] + ["steps", "last fifth, %"]
+    lines = [f"| {first} | {' | '.join(heads)} |", "|---|" + "---|" * len(heads)]
     for label, of_row in table.items():
         cells = [cell(of_row[c], *COLUMNS[c][1:]) for c in columns]
-        lines.append(f"| {label} | {' | '.join(cells)} | {np.mean(of_row['steps']):.0f} |")
+        falling = cell(of_row["unconverged"], 100.0, 0)
+        lines.append(f"| {label} | {' | '.join(cells)} | {np.mean(of_row['steps']):.0f} | {falling} |")
     return "\n".join(lines)
 
 

@@ -1,0 +1,101 @@
+"""Why a strategy does, or does not, beat the baseline: optimisation, capacity, or what the training set can teach?
+
+    python scripts/reproduce_convergence.py --scale small --workers 2
+
+Baseline, MPNN and VIMPNN on Augmented QM9, at the budget of table 1 and at four times that, with the width of table 1
+and twice that. An error on the training structures as large as on the test structures is one of optimisation or capacity; a
+gap between them is what more molecules would close. The learning curves show what was still falling at the end.
+"""
+
+import sys
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from reproduction.data import Data, load
+from reproduction.runs import Run, energies_of, model_of
+from reproduction.scale import Scale, parse
+from reproduction.tables import Row, cell, evaluated, measures, still_falling, write
+
+from learner.data import read_labels
+from learner.paper.settings import PaperSettings, PaperTrainSettings
+
+NETWORKS = {"baseline": "baseline", "MPNN": "mpnn", "VIMPNN": "vimpnn"}
+LONGER = 4
+"""How many times the budget of table 1."""
+SAMPLE = 10
+"""Every tenth training structure is looked at."""
+
+
+def groups(scale: Scale) -> dict[str, list[Row]]:
+    """Rows for each width and budget; table 1's own have all seeds, the others one."""
+    width = PaperSettings().n_features
+    plan = [(width, 1, scale.n_seeds), (width, LONGER, 1), (2 * width, LONGER, 1)]
+    data = Data("augmented-qm9", n=scale.n_molecules, split="molecule")
+    out = {}
+    for features, times, n_seeds in plan:
+        training = PaperTrainSettings(cpu_minutes=times * scale.cpu_minutes)
+        out[f"width {features}, {training.cpu_minutes:g} minutes"] = [
+            Row(
+                label,
+                tuple(
+                    Run(data, PaperSettings.model_validate({"network": name, "n_features": features}), training, seed)
+                    for seed in range(n_seeds)
+                ),
+            )
+            for label, name in NETWORKS.items()
+        ]
+    return out
+
+
+def training_error(run: Run, scale: Scale) -> float:
+    """MAE (eV) of the trained network on structures that it learnt."""
+    sample = load(run.data, scale, run.seed).train[::SAMPLE]
+    true = np.array([label.energy for label in read_labels(sample)])
+    return float(np.abs(energies_of(model_of(run, scale))(sample) - true).mean())
+
+
+def draw(found: dict[str, dict[str, list]], scale: Scale) -> None:
+    """Learning curves: validation error against CPU minutes."""
+    figure, axes = plt.subplots(1, len(found), figsize=(12, 4), sharey=True, layout="constrained")
+    for axis, (title, of_network) in zip(axes, found.items(), strict=True):
+        for label, results in of_network.items():
+            key = "validation_energy_mae_mev_per_atom"
+            minutes, errors = (np.array([[h[k] for h in r["history"]] for r in results]) for k in ("cpu_minutes", key))
+            axis.plot(minutes.mean(0), errors.mean(0), label=label)
+        axis.set(title=title, xlabel="CPU minutes", yscale="log", xscale="log")
+    axes[0].set_ylabel("validation MAE, meV/atom")
+    axes[0].legend()
+    figure.savefig(scale.out / "convergence.png", dpi=130)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Train what is missing, then write the table and the learning curves."""
+    scale = parse(__doc__ or "")
+    head = "training MAE, eV | test MAE, eV | test / training | last fifth, % | steps"
+    lines, table, found = [f"| network | {head} |", "|---|---|---|---|---|---|"], {}, {}
+    for group, rows in groups(scale).items():
+        found[group] = evaluated(rows, scale)
+        for row in rows:
+            results = found[group][row.label]
+            train = [training_error(run, scale) for run in row.runs]
+            test = [measures(result)["mae_ev"] for result in results]
+            falling = [still_falling(result) for result in results]
+            steps = np.mean([result["history"][-1]["step"] for result in results])
+            cells = [cell(train), cell(test), cell(np.divide(test, train), 1.0, 2), cell(falling, 100.0, 0)]
+            lines.append(f"| {row.label}, {group} | {' | '.join(cells)} | {steps:.0f} |")
+            table[f"{row.label}, {group}"] = {"train_mae_ev": train, "mae_ev": test, "unconverged": falling}
+    lines += ["", "Last fifth: by how much the validation error fell in the last fifth of the budget."]
+    write("convergence", scale, {"table": table}, "\n".join(lines))
+    draw(found, scale)
+
+
+if __name__ == "__main__":
+    main()
