@@ -3,8 +3,8 @@
     python scripts/reproduce_convergence.py --scale small --workers 2
 
 Baseline, MPNN and VIMPNN on Augmented QM9, at the budget of table 1 and at four times that, with the width of table 1
-and twice that. An error on the training structures as large as on the test structures is one of optimisation or capacity; a
-gap between them is what more molecules would close. The learning curves show what was still falling at the end.
+and twice that. An error on the training structures as large as on the test structures is one of optimisation or
+capacity; a gap between them is what more molecules would close. The learning curves show what was still falling.
 """
 
 import sys

@@ -40,7 +40,7 @@ def networks(scale: Scale) -> dict[str, tuple[PaperSettings | NetworkSettings, P
     return {
         "VIMPNN, soft channels, energies": (soft, PaperTrainSettings(cpu_minutes=minutes)),
         "VIMPNN, soft channels, with forces": (soft, PaperTrainSettings(cpu_minutes=minutes, force_weight=1.0)),
-        "Kossel's surrogate, with forces": (surrogate, TrainSettings(steps=steps, validate_every=max(steps // 5, 1))),
+        "Kossel's surrogate, with forces": (surrogate, TrainSettings(steps=steps, validate_every=max(steps // 10, 1))),
     }
 
 

@@ -78,8 +78,8 @@ HEAD = """# The paper's results, from this repository
 "VIMPNN: a physics informed DNN to estimate potential energies of unstable systems" (2019), on our labels: GFN2-xTB for
 molecules, EMT for crystals. Each part gives the paper's claim in words, our numbers, mean (std over random seeds of
 weights, order and split), and whether the claim holds here: a difference counts where it is more than twice its
-standard error over the seeds. "Last fifth" is by how much the validation error still fell in the last fifth of the budget:
-what has not converged. Budgets are equal: {minutes:g} CPU minutes of one core for a network ({variants:g} in
+standard error over the seeds. "Last fifth" is by how much the validation error still fell in the last fifth of the
+budget: what has not converged. Budgets are equal: {minutes:g} CPU minutes of one core for a network ({variants:g} in
 tables 3 and 4).
 
 Scale: **{scale}**. All of it by one command, `python scripts/reproduce_paper.py --scale {scale}`; each part by its own.
