@@ -1,9 +1,10 @@
 # make demo    grow an aluminium crystal with EMT as the oracle (arguments for growth/run.py in ARGS="...")
-# make test    run the tests (arguments for pytest in ARGS="...")
+# make test    run the tests, two at a time (JOBS=8: eight; arguments for pytest in ARGS="...")
 # make lint    ruff, ruff format, mypy
 # Each sets up .venv first, where that has not been done: locked packages, GPAW built for this machine, Kossel itself.
 
 PYTHON ?= python3
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.kossel-ready
@@ -16,7 +17,7 @@ demo: $(READY)
 	$(BIN)/python growth/run.py growth/configs/al_emt.yaml $(ARGS)
 
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(ARGS)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadgroup --no-loadscope-reorder $(ARGS)
 
 lint: $(READY)
 	$(BIN)/python -m ruff check
