@@ -1,4 +1,4 @@
-"""What every test runs under: one thread, no display, no telemetry, reproducible hypothesis runs in CI; order, groups."""
+"""What every test runs under: one thread, no display, no telemetry, the same hypothesis runs in CI; order, groups."""
 
 import importlib.util
 import os
