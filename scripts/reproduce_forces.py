@@ -29,7 +29,7 @@ SMALL = 25
 """Atoms of the largest crystal in the second training set, as in the paper's figure 6."""
 STEPS_PER_MINUTE = 1500
 """Gradient steps of the surrogate for each minute of the scale's budget."""
-COLUMNS = ("mae_ev", "mae_mev_per_atom", "dsc", "minima_found")
+COLUMNS = ("mae_ev", "mae_mev_per_atom", "dsc", "dsc_from_one", "minima_found")
 
 
 def networks(scale: Scale) -> dict[str, tuple[PaperSettings | NetworkSettings, PaperTrainSettings | TrainSettings]]:

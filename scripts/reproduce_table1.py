@@ -48,7 +48,7 @@ def main() -> None:
     """Train what is missing, then write the table."""
     scale = parse(__doc__ or "")
     table = summary(evaluated(rows(scale), scale))
-    columns = ("mae_ev", "mse_ev2", "relative_error", "dsc", "minima_found")
+    columns = ("mae_ev", "mse_ev2", "relative_error", "dsc", "dsc_from_one", "minima_found")
     claims = [compare(table, label, "baseline", "mae_ev") for label in table if label != "baseline"]
     text = markdown(table, columns, "strategy") + "\n\n" + "\n".join(f"* {claim}" for claim in claims)
     write("table1", scale, {"table": table, "claims": claims}, text)

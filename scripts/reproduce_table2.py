@@ -27,7 +27,7 @@ NETWORKS = {
     "VIMPNN": PaperSettings(),
     "VIMPNN, soft channels": PaperSettings(bond_types="valence"),
 }
-COLUMNS = ("mae_ev", "mae_mev_per_atom", "mse_ev2", "relative_error", "dsc", "minima_found")
+COLUMNS = ("mae_ev", "mae_mev_per_atom", "mse_ev2", "relative_error", "dsc", "dsc_from_one", "minima_found")
 
 
 def datasets(scale: Scale) -> dict[str, Data]:

@@ -47,7 +47,7 @@ def main() -> None:
         tables[words] = table = summary(evaluated(rows(scale, message), scale))
         best = "a.ii scalar weight"
         claims += [f"{words}: {compare(table, best, other, 'mae_ev')}" for other in table if other != best]
-        columns = ("mae_ev", "mse_ev2", "relative_error", "dsc", "minima_found")
+        columns = ("mae_ev", "mse_ev2", "relative_error", "dsc", "dsc_from_one", "minima_found")
         parts += [f"**{words.capitalize()}**", "", markdown(table, columns, "combination"), ""]
     write("table3", scale, {"tables": tables, "claims": claims}, "\n".join([*parts, *(f"* {c}" for c in claims)]))
 

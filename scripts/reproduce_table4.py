@@ -38,7 +38,7 @@ def main() -> None:
     scale = parse(__doc__ or "")
     table = summary(evaluated(rows(scale), scale))
     claims = [compare(table, label, "none", "mae_ev") for label in table if label != "none"]
-    columns = ("mae_ev", "mse_ev2", "relative_error", "dsc", "minima_found")
+    columns = ("mae_ev", "mse_ev2", "relative_error", "dsc", "dsc_from_one", "minima_found")
     text = markdown(table, columns, "auxiliaries") + "\n\n" + "\n".join(f"* {claim}" for claim in claims)
     write("table4", scale, {"table": table, "claims": claims}, text)
 
