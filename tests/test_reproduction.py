@@ -32,6 +32,8 @@ def test_measures_by_hand() -> None:
     assert found["relative_error"] == pytest.approx((0.05 + 0.1) / 2)
     assert found["mae_mev_per_atom"] == pytest.approx((100 + 250) / 2)
     assert found["dsc"] == pytest.approx(0.01)
+    assert found["dsc_from_one"] == pytest.approx(0.01)
+    assert distances(RESULT, stable=0.99)[0] == pytest.approx(0.02)
     assert found["n_curves"] == 2  # the oracle has no minimum in the third
     assert found["minima_found"] == 0.5
     assert measures(RESULT, sizes=(4, 9))["mae_ev"] == pytest.approx(1.0)
