@@ -80,8 +80,8 @@ def long_range(run: Run, result: Result, scale: Scale) -> tuple[str, dict[str, f
         "spearman": float(np.mean(ranks)) if ranks else 0.0,
     }
     text = (
-        f"Long range: {100 * found['beyond_cutoff']:.1f} % of the pairs of atoms in the test set are further apart than "
-        f"the cutoff of {cutoff:g} Å, {100 * found['beyond_reach']:.2f} % further than {reach:g} Å, the reach of all "
+        f"Long range: {100 * found['beyond_cutoff']:.1f} % of the pairs of atoms in the test set are more than "
+        f"{cutoff:g} Å apart, the cutoff, and {100 * found['beyond_reach']:.2f} % more than {reach:g} Å, the reach of all "
         f"steps. Rank correlation of the error per atom (baseline, seed {run.seed}) with the share beyond the cutoff, "
         f"within a scale, mean over the scales: {found['spearman']:.2f}."
     )
