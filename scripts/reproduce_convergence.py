@@ -81,9 +81,9 @@ def long_range(run: Run, result: Result, scale: Scale) -> tuple[str, dict[str, f
     }
     text = (
         f"Long range: {100 * found['beyond_cutoff']:.1f} % of the pairs of atoms in the test set are more than "
-        f"{cutoff:g} Å apart, the cutoff, and {100 * found['beyond_reach']:.2f} % more than {reach:g} Å, the reach of all "
-        f"steps. Rank correlation of the error per atom (baseline, seed {run.seed}) with the share beyond the cutoff, "
-        f"within a scale, mean over the scales: {found['spearman']:.2f}."
+        f"{cutoff:g} Å apart, the cutoff, and {100 * found['beyond_reach']:.2f} % more than {reach:g} Å, what all "
+        f"steps reach. Rank correlation of the error per atom (baseline, seed {run.seed}) with the share beyond "
+        f"the cutoff, within a scale, mean over the scales: {found['spearman']:.2f}."
     )
     return text, found
 
