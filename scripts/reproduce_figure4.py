@@ -31,8 +31,9 @@ def by_element(result: Result) -> tuple[np.ndarray, np.ndarray]:
     """MAE (eV) of structures with each element, and eV of absolute error for each atom of it; NaN where absent."""
     counts = np.array([[Formula(f).count().get(e, 0) for e in ELEMENTS] for f in result["test"]["formula"]], float)
     error = np.abs(np.subtract(result["test"]["predicted"], result["test"]["true"]))
-    holding = [error[counts[:, k] > 0].mean() if (counts[:, k] > 0).any() else np.nan for k in range(len(ELEMENTS))]
-    return np.array(holding), nnls(counts, error)[0]
+    there = (counts > 0).any(0)
+    holding = [error[counts[:, k] > 0].mean() if there[k] else np.nan for k in range(len(ELEMENTS))]
+    return np.array(holding), np.where(there, nnls(counts, error)[0], np.nan)
 
 
 def main() -> None:
@@ -52,7 +53,8 @@ def main() -> None:
             axes, ("MAE of structures with it, eV", "eV an atom"), both.swapaxes(0, 1), strict=True
         ):
             place = np.arange(len(ELEMENTS)) + 0.4 * k
-            axis.bar(place, values.mean(0), 0.4, yerr=values.std(0), label=f"{name} auxiliary")
+            held = np.ma.masked_invalid(values)
+            axis.bar(place, held.mean(0), 0.4, yerr=held.std(0), label=f"{name} auxiliary")
             axis.set(xticks=np.arange(len(ELEMENTS)) + 0.2, xticklabels=ELEMENTS, ylabel=words)
             lines.append(f"| {name} | {words} | {' | '.join(cell(v) for v in values.T)} |")
     axes[0].legend()

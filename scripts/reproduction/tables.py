@@ -110,14 +110,14 @@ def markdown(table: Mapping[str, Mapping[str, Sequence[float]]], columns: Sequen
 
 
 def cell(values: Sequence[float], factor: float = 1.0, digits: int = 3) -> str:
-    """Mean (std).
+    """Mean (std) of the values that are there.
 
-    >>> cell([0.01, 0.03], 100.0, 1)
+    >>> cell([0.01, np.nan, 0.03], 100.0, 1)
     '2.0 (1.0)'
     """
-    if not len(values):
+    scaled = factor * np.asarray([value for value in values if not np.isnan(value)])
+    if not len(scaled):
         return "–"
-    scaled = factor * np.asarray(values)
     return f"{scaled.mean():.{digits}f} ({scaled.std():.{digits}f})"
 
 
@@ -126,15 +126,13 @@ def compare(table: Mapping[str, Mapping[str, Sequence[float]]], better: str, wor
     a, b = np.asarray(table[better][measure]), np.asarray(table[worse][measure])
     name, factor, digits = COLUMNS[measure]
     difference = factor * (b - a)
-    error = difference.std(ddof=1) / len(difference) ** 0.5 if len(difference) > 1 else float("nan")
-    sure = len(difference) > 1 and abs(difference.mean()) > 2 * error
-    verdict = (
-        ("holds" if difference.mean() > 0 else "does not hold: it is the other way round") if sure else "not decided"
-    )
-    return (
-        f"{better} against {worse}: {name} lower by {difference.mean():.{digits}f} ± {error:.{digits}f} "
-        f"({100 * difference.mean() / (factor * b.mean()):.0f} %): **{verdict}**"
-    )
+    mean, size = difference.mean(), f"({100 * difference.mean() / (factor * b.mean()):.0f} %)"
+    words = f"{better} against {worse}: {name} lower by {mean:.{digits}f}"
+    if len(difference) == 1:
+        return f"{words} {size}, one seed: **not decided**"
+    error = difference.std(ddof=1) / len(difference) ** 0.5
+    verdict = "holds" if mean > 0 else "does not hold: it is the other way round"
+    return f"{words} ± {error:.{digits}f} {size}: **{verdict if abs(mean) > 2 * error else 'not decided'}**"
 
 
 def write(name: str, scale: Scale, data: Mapping[str, Any], text: str) -> Path:
