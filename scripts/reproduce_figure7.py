@@ -26,7 +26,7 @@ from reproduction.scale import Scale, parse
 from reproduction.tables import write
 
 SIZE = 30
-MOVES = np.linspace(-0.6, 3.0, 37)
+MOVES = np.linspace(-1.2, 3.0, 43)
 """Å, outwards."""
 
 
