@@ -1,5 +1,5 @@
 # make demo    grow an aluminium crystal with EMT as the oracle (arguments for growth/run.py in ARGS="...")
-# make test    run the tests, two at a time (JOBS=8: eight; arguments for pytest in ARGS="...")
+# make test    run the tests, two at a time (JOBS=8: eight, JOBS=0: here; arguments for pytest in ARGS="...")
 # make lint    ruff, ruff format, mypy
 # Each sets up .venv first, where that has not been done: locked packages, GPAW built for this machine, Kossel itself.
 

@@ -25,7 +25,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from reproduction.data import Data, load
 from reproduction.runs import Run, energies_of, model_of
 from reproduction.scale import Scale, parse
-from reproduction.tables import Result, Row, cell, evaluated, measures, n_atoms_of, still_falling, write
+from reproduction.tables import Result, Row, cell, evaluated, n_atoms_of, summary, write
 
 from learner.data import read_labels
 from learner.paper.settings import PaperSettings, PaperTrainSettings
@@ -65,7 +65,7 @@ def training_error(run: Run, scale: Scale) -> float:
     return float(np.abs(energies_of(model_of(run, scale))(sample) - true).mean())
 
 
-def long_range(run: Run, result: Result, scale: Scale) -> tuple[str, dict[str, float]]:
+def long_range(run: Run, result: Result, scale: Scale) -> tuple[str, dict[str, float | list[float]]]:
     """Pairs of atoms beyond what a message, and all steps, reach in the test set, and how errors go with them."""
     assert isinstance(run.network, PaperSettings)
     cutoff, reach = run.network.cutoff, run.network.n_steps * run.network.cutoff
@@ -73,19 +73,15 @@ def long_range(run: Run, result: Result, scale: Scale) -> tuple[str, dict[str, f
     share, every = np.array([(r > cutoff).mean() for r in pairs]), np.concatenate(pairs)
     error = np.abs(np.subtract(result["test"]["predicted"], result["test"]["true"])) / n_atoms_of(result)
     by_scale = [np.array(result["test"]["scale"]) == value for value in sorted(set(result["test"]["scale"]))]
-    ranks = [spearmanr(share[i], error[i]).statistic for i in by_scale if np.ptp(share[i]) > 0]
-    found = {
-        "beyond_cutoff": float((every > cutoff).mean()),
-        "beyond_reach": float((every > reach).mean()),
-        "spearman": float(np.mean(ranks)) if ranks else 0.0,
-    }
+    ranks = [float(spearmanr(share[i], error[i]).statistic) for i in by_scale if np.ptp(share[i]) > 0]
+    beyond_cutoff, beyond_reach = (float((every > distance).mean()) for distance in (cutoff, reach))
     text = (
-        f"Long range: {100 * found['beyond_cutoff']:.1f} % of the pairs of atoms in the test set are more than "
-        f"{cutoff:g} Å apart, the cutoff, and {100 * found['beyond_reach']:.2f} % more than {reach:g} Å, what all "
-        f"steps reach. Rank correlation of the error per atom (baseline, seed {run.seed}) with the share beyond "
-        f"the cutoff, within a scale, mean over the scales: {found['spearman']:.2f}."
+        f"Long range: {100 * beyond_cutoff:.1f} % of the pairs of atoms in the test set are more than {cutoff:g} Å "
+        f"apart, the cutoff, and {100 * beyond_reach:.2f} % more than {reach:g} Å, what all steps reach. Rank "
+        f"correlation of the error per atom (baseline, seed {run.seed}) with the share beyond the cutoff, within a "
+        f"scale, mean (std) over the scales where that share varies: {cell(ranks, digits=2)}."
     )
-    return text, found
+    return text, {"beyond_cutoff": beyond_cutoff, "beyond_reach": beyond_reach, "spearman_by_scale": ranks}
 
 
 def draw(found: dict[str, dict[str, list[Result]]], scale: Scale) -> None:
@@ -108,19 +104,18 @@ def main() -> None:
     scale = parse(__doc__ or "")
     head = "training MAE, eV | test MAE, eV | test / training | last fifth, % | steps"
     lines, table, found = [f"| network | {head} |", "|---|---|---|---|---|---|"], {}, {}
-    for group, rows in groups(scale).items():
+    plan = groups(scale)
+    for group, rows in plan.items():
         found[group] = evaluated(rows, scale)
+        measured = summary(found[group])
         for row in rows:
-            results = found[group][row.label]
             train = [training_error(run, scale) for run in row.runs]
-            test = [measures(result)["mae_ev"] for result in results]
-            falling = [still_falling(result) for result in results]
-            steps = np.mean([result["history"][-1]["step"] for result in results])
+            of_row = table[f"{row.label}, {group}"] = measured[row.label] | {"train_mae_ev": train}
+            test, falling, steps = (of_row[key] for key in ("mae_ev", "unconverged", "steps"))
             cells = [cell(train), cell(test), cell(np.divide(test, train), 1.0, 2), cell(falling, 100.0, 0)]
-            lines.append(f"| {row.label}, {group} | {' | '.join(cells)} | {steps:.0f} |")
-            table[f"{row.label}, {group}"] = {"train_mae_ev": train, "mae_ev": test, "unconverged": falling}
-    first = next(iter(groups(scale).values()))[0]
-    text, reach = long_range(first.runs[0], evaluated([first], scale)[first.label][0], scale)
+            lines.append(f"| {row.label}, {group} | {' | '.join(cells)} | {np.mean(steps):.0f} |")
+    group, (row, *_) = next(iter(plan.items()))
+    text, reach = long_range(row.runs[0], found[group][row.label][0], scale)
     lines += ["", "Last fifth: by how much the validation error fell in the last fifth of the budget.", "", text]
     write("convergence", scale, {"table": table, "long_range": reach}, "\n".join(lines))
     draw(found, scale)

@@ -69,7 +69,7 @@ def load(data: Data, scale: Scale, seed: int) -> Parts:
         [a for a in part if data.learnt[0] <= len(a) <= data.learnt[1]] for part in (train, validation)
     )
     elements = {z for a in train for z in a.numbers}
-    types = set(all_hard_types(train)) if train else set()
+    types = set(all_hard_types(train))
 
     def known(a: Atoms) -> bool:
         return elements.issuperset(a.numbers) and types.issuperset(hard_types(a))

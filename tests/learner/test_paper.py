@@ -125,6 +125,15 @@ def test_bond_types_matter_to_all_but_the_baseline(molecules: list[Atoms]) -> No
         assert torch.equal(energies(net, molecules), energies(net, other)) is same
 
 
+@pytest.mark.parametrize("combination", ["a.i", "a.ii"])
+def test_weighted_sums_start_as_the_baseline(combination: str, molecules: list[Atoms]) -> None:
+    """Whatever the bond types: their weights are 1 before training."""
+    started = network(PaperSettings.model_validate({"combination": combination, "dtype": "float64"}), molecules)
+    baseline = network(PaperSettings(network="baseline", dtype="float64"), molecules)
+    assert len(started.types) > 1
+    torch.testing.assert_close(energies(started, molecules), energies(baseline, molecules))
+
+
 def test_combinations_differ_in_their_parameters(molecules: list[Atoms]) -> None:
     size = {
         c: sum(p.numel() for p in network(PaperSettings(combination=c), molecules).parameters()) for c in COMBINATIONS
