@@ -1,4 +1,4 @@
-"""What every test runs under: one thread, no display, no telemetry, the same hypothesis runs in CI; order, groups."""
+"""What every test runs under: one thread, no display, no telemetry, the same hypothesis runs in CI; the order."""
 
 import importlib.util
 import os
@@ -17,10 +17,8 @@ settings.load_profile("ci" if os.environ.get("CI") else "here")
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Ray first, all of it in one process; a file's tests, which share fixtures, in one process too."""
+    """Ray (tests/test_ray.py), which takes longest, first."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("ray" if item.get_closest_marker("ray") else item.path.name))
     if importlib.util.find_spec("gpaw") is None:
         for item in items:
             if item.get_closest_marker("gpaw"):

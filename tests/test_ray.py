@@ -1,4 +1,7 @@
-"""Kossel on Ray: a real cluster, real actors, a real `ray job submit`; EMT as the oracle, a very small committee."""
+"""Kossel on Ray: a real cluster, real actors, a real `ray job submit`; EMT as the oracle, a very small committee.
+
+Whatever starts a cluster is in this file, which one process runs: two clusters at a time get into each other's way.
+"""
 
 import ctypes
 import json
@@ -8,8 +11,9 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +23,7 @@ from ase.io import read
 from growth.actors import ActorSpec, check_cpus
 from growth.config import load_config
 from growth.errors import InputError
+from growth.make_dataset import read_benchmark
 from growth.seeds import make_seed
 from growth.simulator import init, replay
 from oracle import Dataset
@@ -83,7 +88,9 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     command = ["ray", "start", "--head", "--block", "--num-cpus=2", "--dashboard-host=127.0.0.1"]
     command += ["--port=0", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"]
-    command += [f"--temp-dir={tmp_path_factory.mktemp('r')}"]
+    # Ray's sockets lie in this folder, and the path of a socket has at most 107 bytes: pytest's own is too long.
+    folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+    command += [f"--temp-dir={folder.name}"]
     head_environment = {key: value for key, value in environment.items() if key != "RAY_ADDRESS"}
     log = tmp_path_factory.mktemp("log") / "head.log"
     with log.open("w") as output:
@@ -103,6 +110,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
             head.wait(30)
         except subprocess.TimeoutExpired:
             head.kill()
+        folder.cleanup()
 
 
 def _die_with_parent() -> None:
@@ -182,3 +190,39 @@ def test_interrupted_and_continued(moment: str, tmp_path: Path) -> None:
     assert (run / "events.jsonl").read_text().startswith(before[: before.rfind("\n") + 1])
     assert labels <= set(Dataset.read(run / "dataset").uids)
     assert_grown(run)
+
+
+def make_dataset(words: Sequence[str], until: Path | None = None) -> int:
+    """The command in a process of its own; stopped by SIGTERM as soon as the file `until` is there."""
+    command = [str(Path(sys.executable).parent / "kossel"), "make-dataset", *words]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    deadline = time.monotonic() + 240
+    while until is not None and not until.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.05)
+    if until is not None:
+        process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=400)
+    assert "Traceback" not in output, output[-3000:]
+    assert (process.returncode == 130) == ("the same command goes on from here" in output), output[-3000:]
+    return process.returncode
+
+
+def content(directory: Path) -> dict[str, bytes]:
+    """Every file but those in which two runs differ: when it ran, and where."""
+    files = {path.relative_to(directory).as_posix(): path for path in directory.rglob("*") if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name not in ("provenance.jsonl", ".lock")}
+
+
+@pytest.mark.timeout(900)
+def test_make_dataset_by_one_worker_two_and_two_that_were_stopped(tmp_path: Path) -> None:
+    (tmp_path / "emt.yaml").write_text("kind: emt\n")
+    words = ["infinite-crystal", "--limit", "600", "--method", str(tmp_path / "emt.yaml")]
+    one, two, stopped = (tmp_path / name for name in ("one", "two", "stopped"))
+    assert make_dataset([*words, "--workers", "1", "--out", str(one)]) == 0
+    assert make_dataset([*words, "--workers", "2", "--out", str(two)]) == 0
+    first_segment = stopped / "segments" / "000000.extxyz"
+    assert make_dataset([*words, "--workers", "2", "--out", str(stopped)], until=first_segment) == 130
+    assert 0 < len(Dataset.read(stopped)) < 1200
+    assert make_dataset([*words, "--workers", "2", "--out", str(stopped)]) == 0
+    assert content(one) == content(two) == content(stopped)
+    assert len(read_benchmark(one)) == 1200

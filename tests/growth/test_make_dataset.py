@@ -3,12 +3,8 @@
 import importlib.util
 import io
 import json
-import signal
-import subprocess
-import sys
-import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -465,35 +461,3 @@ def test_failed_labels_show_in_the_exit_code(tmp_path: Path, capsys: pytest.Capt
     n_failed = sum(json.loads(said.out[said.out.index("{") :])["failed"].values())
     assert 0 < n_failed < 40
     assert len(read_benchmark(tmp_path / "data")) == 40 - n_failed
-
-
-# ---------------------------------------------------------------- on Ray
-
-
-def run(words: Sequence[str], until: Path | None = None) -> int:
-    """The command in a process of its own; stopped by SIGTERM as soon as the file `until` is there."""
-    command = [str(Path(sys.executable).parent / "kossel"), "make-dataset", *words]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    deadline = time.monotonic() + 240
-    while until is not None and not until.exists() and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.05)
-    if until is not None:
-        process.send_signal(signal.SIGTERM)
-    output, _ = process.communicate(timeout=240)
-    assert "Traceback" not in output, output[-3000:]
-    assert (process.returncode == 130) == ("the same command goes on from here" in output), output[-3000:]
-    return process.returncode
-
-
-@pytest.mark.ray
-@pytest.mark.timeout(900)
-def test_one_worker_two_workers_and_two_that_were_stopped(method_file: Path, tmp_path: Path) -> None:
-    words = ["infinite-crystal", "--limit", "600", "--method", str(method_file)]
-    one, two, stopped = (tmp_path / name for name in ("one", "two", "stopped"))
-    assert run([*words, "--workers", "1", "--out", str(one)]) == 0
-    assert run([*words, "--workers", "2", "--out", str(two)]) == 0
-    assert run([*words, "--workers", "2", "--out", str(stopped)], stopped / "segments" / "000000.extxyz") == 130
-    assert 0 < len(Dataset.read(stopped)) < 1200
-    assert run([*words, "--workers", "2", "--out", str(stopped)]) == 0
-    assert content(one) == content(two) == content(stopped)
-    assert len(read_benchmark(one)) == 1200
