@@ -83,6 +83,10 @@ def main() -> None:
         model = paper_model(settings, structures)
         models[f"{name}: energy"] = lambda a, model=model: model.energies([a])
         models[f"{name}: energy and forces"] = lambda a, model=model: model([a])
+    if not given.smoke:
+        compiled = paper_model(soft, structures).compile()
+        models["VIMPNN, soft channels, compiled: energy"] = lambda a: compiled.energies([a])
+        models["VIMPNN, soft channels, compiled: energy and forces"] = lambda a: compiled([a])
     for name, n_members in (("surrogate, one member", 1), ("surrogate, committee of 4", 4)):
         committee = surrogate(n_members)
         models[f"{name}: energy and forces"] = lambda a, committee=committee: committee([a])
@@ -97,7 +101,9 @@ def main() -> None:
     if not given.smoke:
         lines.append(f"| GPAW, lcao-fast | {' | '.join('failed' if t is None else f'{1e3 * t:.0f}' for t in gpaw)} |")
         for name in (
-            "VIMPNN: energy and forces",
+            "VIMPNN, soft channels: energy",
+            "VIMPNN, soft channels: energy and forces",
+            "VIMPNN, soft channels, compiled: energy and forces",
             "surrogate, one member: energy and forces",
             "surrogate, committee of 4: energy and forces",
         ):

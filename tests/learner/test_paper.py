@@ -1,5 +1,8 @@
 """The paper's networks: what their equations say, bond types, auxiliaries, training, files."""
 
+import os
+import subprocess
+import sys
 from itertools import product
 from pathlib import Path
 
@@ -10,6 +13,7 @@ from ase import Atoms
 from ase.build import bulk, molecule
 from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.io import write
 
 from learner.errors import InputError
 from learner.metrics import evaluate
@@ -257,6 +261,36 @@ def test_energies_alone_are_those_with_forces(molecules: list[Atoms], metals: li
     for structures in (molecules, metals):
         model = train_paper(structures, [], PaperSettings(dtype="float64"), PaperTrainSettings(steps=2)).model
         assert np.allclose(model.energies(structures), model(structures).energies, atol=1e-10)
+
+
+COMPILED = """
+import sys, numpy as np
+from ase.io import read
+from learner.paper.model import PaperModel
+model = PaperModel.load(sys.argv[1]).compile()
+for count in (3, 14):
+    structures = read("structures.extxyz", f":{count}")
+    said = model(structures)
+    alone, forces = model.energies(structures), np.concatenate(said.forces)
+    np.savez(f"{count}.npz", alone=alone, energies=said.energies, forces=forces)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bond_types", ["hard", "valence"])
+def test_compiled_it_says_the_same(bond_types: str, metals: list[Atoms], tmp_path: Path) -> None:
+    """In a process without the checks of shapes that tests run under: they do not go through a compiler."""
+    settings = PaperSettings.model_validate({"bond_types": bond_types, "n_features": 8})
+    model = train_paper(metals, [], settings, PaperTrainSettings(steps=20, force_weight=1.0)).model
+    model.save(tmp_path / "model")
+    write(tmp_path / "structures.extxyz", [Atoms(a.numbers, a.positions, cell=a.cell, pbc=a.pbc) for a in metals])
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])}
+    subprocess.run([sys.executable, "-c", COMPILED, "model"], cwd=tmp_path, env=environment, check=True)
+    for count in (3, len(metals)):
+        plain, compiled = model(metals[:count]), np.load(tmp_path / f"{count}.npz")
+        assert np.allclose(compiled["energies"], plain.energies, atol=1e-5)
+        assert np.allclose(compiled["alone"], plain.energies, atol=1e-5)
+        assert np.allclose(compiled["forces"], np.concatenate(plain.forces), atol=1e-5)
 
 
 def test_files_bring_back_the_same_model(tmp_path: Path, molecules: list[Atoms]) -> None:
