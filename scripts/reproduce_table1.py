@@ -27,6 +27,7 @@ STRATEGIES = {
     "+ auxiliary: scale": BASELINE.model_copy(update={"auxiliaries": ("scale",)}),
 }
 BEYOND = {
+    "VIMPNN, messages concatenated (b.i)": PaperSettings(combination="b.i"),
     "VIMPNN, one message function a type": PaperSettings(message="per_type"),
     "VIMPNN with edge features too": PaperSettings(edge_features=True),
     "VIMPNN, soft valence channels": PaperSettings(bond_types="valence"),
