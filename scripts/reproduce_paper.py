@@ -90,6 +90,9 @@ def page(scale) -> str:
     """The page from what the parts have written."""
     minutes = {"minutes": scale.cpu_minutes, "variants": scale.cpu_minutes_variants, "scale": scale.name}
     text = [HEAD.format(**minutes)]
+    datasets = scale.out / "datasets.md"
+    if datasets.exists():
+        text += [datasets.read_text()]
     for script, (title, claim, names) in PARTS.items():
         text += [f"## {title}", "", f"Claim: {claim}", "", f"`python scripts/{script}.py --scale {scale.name}`", ""]
         for name in names:
