@@ -103,6 +103,7 @@ def main() -> None:
         for name in (
             "VIMPNN, soft channels: energy",
             "VIMPNN, soft channels: energy and forces",
+            "VIMPNN, soft channels, compiled: energy",
             "VIMPNN, soft channels, compiled: energy and forces",
             "surrogate, one member: energy and forces",
             "surrogate, committee of 4: energy and forces",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -56,8 +57,25 @@ def atom_energies_and_forces(
     with torch.enable_grad():
         energies = network(dataclasses.replace(one.graph, vectors=vectors), one.types)
         (g,) = torch.autograd.grad(energies.sum(), vectors, create_graph=create_graph)
-    n = len(energies)
-    return energies, g.sum(1) - sum_by(g.reshape(-1, 3), one.graph.neighbours.reshape(-1), n)
+    return energies, _pushes(g, one.graph)
+
+
+def _in_one_graph(
+    network: PaperNetwork, graph: Graph, types: Tensor | None
+) -> tuple[Float[Tensor, " n"], Float[Tensor, "n 3"]]:
+    """As `atom_energies_and_forces`, in a form that a compiler takes whole, gradient and all."""
+
+    def total(vectors: Tensor) -> tuple[Tensor, Tensor]:
+        energies = network(dataclasses.replace(graph, vectors=vectors), types)
+        return energies.sum(), energies
+
+    g, energies = torch.func.grad(total, has_aux=True)(graph.vectors)
+    return energies, _pushes(g, graph)
+
+
+def _pushes(g: Float[Tensor, "n w 3"], graph: Graph) -> Float[Tensor, "n 3"]:
+    """Forces from ∂E/∂r_vw."""
+    return g.sum(1) - sum_by(g.reshape(-1, 3), graph.neighbours.reshape(-1), len(g))
 
 
 class PaperModel:
@@ -71,14 +89,17 @@ class PaperModel:
     def __init__(self, network: PaperNetwork, header: PaperHeader) -> None:
         self.network = network.requires_grad_(False)
         self.header = header
-        self._run: Callable[[Graph, Tensor | None], Tensor] = self.network
+        self._energies: Callable[[Graph, Tensor | None], Tensor] = self.network
+        self._forces: Callable[[Input], tuple[Tensor, Tensor]] = partial(atom_energies_and_forces, self.network)
 
     def compile(self) -> PaperModel:
-        """Have the network compiled at its first use: half a minute then, half the time of an estimate after.
+        """Have the network compiled at its first use: half a minute then, and estimates two to three times as fast.
 
         Numbers are the same to rounding. A C++ compiler must be there; where none is, the first use says so.
         """
-        self._run = torch.compile(self.network, dynamic=True)
+        self._energies = torch.compile(self.network, dynamic=True)
+        whole = torch.compile(partial(_in_one_graph, self.network), dynamic=True)
+        self._forces = torch.no_grad()(lambda one: whole(one.graph, one.types))
         return self
 
     @property
@@ -101,7 +122,7 @@ class PaperModel:
         with torch.no_grad():
             for chunk in _chunks(structures):
                 one = join_inputs(make_inputs(self.network, chunk))
-                parts.append(_sum(self._run(one.graph, one.types), one.graph))
+                parts.append(_sum(self._energies(one.graph, one.types), one.graph))
         learnt = np.concatenate(parts) if parts else np.zeros(0)
         return self._reference(structures) + self.header.energy_scale * learnt
 
@@ -116,7 +137,7 @@ class PaperModel:
         atoms: list[np.ndarray] = []
         for chunk in _chunks(structures):
             one = join_inputs(make_inputs(self.network, chunk))
-            energies, push = (t.detach().double().numpy() for t in atom_energies_and_forces(self._run, one))
+            energies, push = (t.detach().double().numpy() for t in self._forces(one))
             cuts = np.cumsum([len(a) for a in chunk])[:-1]
             forces += np.split(scale * push, cuts)
             atoms += np.split(scale * energies, cuts)
