@@ -1,0 +1,1 @@
+"""Potentials side by side: one protocol, ours and the peers'."""
