@@ -16,21 +16,19 @@ Kossel's surrogate (one network, and a committee of four), the paper's MPNN and 
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase import Atoms
-from ase.calculators.emt import EMT
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from learner.benchmarks import crystal_growth
-from oracle import Dataset
+from oracle import Dataset, LabelSettings, Method, label
 
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("kossel", "kossel-4", "vimpnn", "mpnn")
@@ -42,15 +40,6 @@ EMT_SETS = {"train": ((0, 1, 2), 15, 40, 1000), "test-in": ((4,), 15, 40, 500), 
 """Growth seeds, least and largest number of atoms, structures."""
 
 
-def labelled(structure: Atoms) -> Atoms:
-    """With energy and forces of EMT, and nothing else."""
-    bare = Atoms(structure.numbers, structure.positions)
-    bare.calc = EMT()
-    energy, forces = bare.get_potential_energy(), bare.get_forces()
-    bare.calc = SinglePointCalculator(bare, energy=energy, free_energy=energy, forces=forces)
-    return bare
-
-
 def emt_data(folder: Path) -> None:
     """Write the sets of the part `emt`."""
     systems = [s for s in crystal_growth() if s.config_type == "crystal-growth-unstable"]
@@ -58,7 +47,8 @@ def emt_data(folder: Path) -> None:
     for name, (seeds, low, high, n) in EMT_SETS.items():
         fit = [s for s in systems if int(s.group[-2:]) in seeds and low <= len(s.structure) <= high]
         chosen = sorted(rng.choice(len(fit), n, replace=False))
-        write(folder / f"{name}.extxyz", [labelled(fit[k].structure) for k in chosen])
+        outcomes = label([fit[k].structure for k in chosen], Method.from_dict({"kind": "emt"}), LabelSettings())
+        write(folder / f"{name}.extxyz", outcomes)
 
 
 def gpaw_data(folder: Path, n: int) -> None:
@@ -74,13 +64,13 @@ def gpaw_data(folder: Path, n: int) -> None:
 def run(name: str, *arguments: str) -> str:
     """Run a model's script in its environment, on one core; what it printed last."""
     peer = name in PEERS
-    python = ROOT / (".venv-peers" if peer else ".venv") / "bin" / "python"
+    python = ROOT / ".venv-peers" / "bin" / "python" if peer else Path(sys.executable)
     if not python.exists():
-        sys.exit(f"{python} is missing: make {'peers' if peer else 'setup'}")
+        sys.exit(f"{python} is missing: make peers")
     script = ROOT / "scripts" / "surrogates" / ("peers.py" if peer else "ours.py")
     done = subprocess.run(
         [str(python), str(script), arguments[0], name, *arguments[1:]],
-        env={"OMP_NUM_THREADS": "1", "PATH": "/usr/bin:/bin"},
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
@@ -90,9 +80,14 @@ def run(name: str, *arguments: str) -> str:
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 
 
+def model_folder(name: str, data: Path, given: argparse.Namespace) -> Path:
+    """Where a model that was trained on a folder of data is kept."""
+    return data / f"{name}-{given.cpu_seconds:g}s-{given.seed}"
+
+
 def trained(name: str, data: Path, given: argparse.Namespace) -> dict[str, Any]:
     """The result of a model on a folder of data; trained where it is not there."""
-    out = data / f"{name}-{given.cpu_seconds:g}s-{given.seed}"
+    out = model_folder(name, data, given)
     if not (out / "result.json").exists():
         print(f"{data.name}: {name}", flush=True)
         budget = f"{given.cpu_seconds:g}"
@@ -140,13 +135,13 @@ def gpaw(given: argparse.Namespace) -> list[str]:
 
 def timed(given: argparse.Namespace) -> list[str]:
     """Time and memory of an ASE call, by number of atoms."""
+    emt(given)
     lines = [
         f"| energy + forces, ms (MB) | {' | '.join(f'{n} atoms' for n in SIZES)} |",
         "|---|" + "---|" * len(SIZES),
     ]
     for name in given.models:
-        trained(name, given.data / "emt", given)
-        model = given.data / "emt" / f"{name}-{given.cpu_seconds:g}s-{given.seed}"
+        model = model_folder(name, given.data / "emt", given)
         found = [json.loads(run(name, "time", "--model", str(model), "--n-atoms", str(n))) for n in SIZES]
         cells = [f"{f['ms']:.1f} ({f['peak_mb']:.0f})" for f in found]
         lines.append(f"| {name} | {' | '.join(cells)} |")

@@ -6,10 +6,7 @@ python ours.py time kossel --model DIR --n-atoms 75 --element Cu
 
 from __future__ import annotations
 
-import argparse
-import json
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +17,7 @@ from ase import Atoms
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from protocol import Caller, call_seconds, errors, one_thread, read_set, report
+from protocol import command_line
 
 from learner.committee import Committee
 from learner.paper.model import PaperModel
@@ -71,40 +68,23 @@ NETWORKS = {
 }
 
 
-def main() -> None:
-    """Train and test, or time."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("train")
-    one.add_argument("name", choices=[*SURROGATES, *NETWORKS])
-    one.add_argument("--data", type=Path, required=True, help="folder with train.extxyz and test-*.extxyz")
-    one.add_argument("--cpu-seconds", type=float, required=True)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--out", type=Path, required=True)
-    two = commands.add_parser("time")
-    two.add_argument("name", choices=[*SURROGATES, *NETWORKS])
-    two.add_argument("--model", type=Path, required=True)
-    two.add_argument("--n-atoms", type=int, required=True)
-    two.add_argument("--element", default="Cu")
-    given = parser.parse_args()
-    one_thread()
-    if given.command == "time":
-        stored: Model = (Committee if given.name in SURROGATES else PaperModel).load(given.model)
-        print(json.dumps(call_seconds(Caller(Ours(stored)), given.n_atoms, given.element)))
-        return
-    given.out.mkdir(parents=True, exist_ok=True)
-    structures = read_set(given.data / "train.extxyz")
-    start = time.perf_counter()
+def train_one(
+    name: str, structures: Sequence[Atoms], cpu_seconds: float, seed: int, out: Path
+) -> tuple[Ours, dict[str, Any]]:
+    """Train a model of ours and store it."""
     model: Model
-    if given.name in SURROGATES:
-        model, steps = train_surrogate(structures, given.cpu_seconds, given.seed, SURROGATES[given.name])
+    if name in SURROGATES:
+        model, steps = train_surrogate(structures, cpu_seconds, seed, SURROGATES[name])
     else:
-        model, steps = train_network(structures, given.cpu_seconds, given.seed, NETWORKS[given.name])
-    facts = {"steps": steps, "n_parameters": Ours(model).n_parameters, "wall_s": time.perf_counter() - start}
-    model.save(given.out)
-    sets = {path.stem.removeprefix("test-"): read_set(path) for path in sorted(given.data.glob("test-*.extxyz"))}
-    report(given.out / "result.json", facts | {"errors": {k: errors(Ours(model), v) for k, v in sets.items()}})
+        model, steps = train_network(structures, cpu_seconds, seed, NETWORKS[name])
+    model.save(out)
+    return Ours(model), {"steps": steps}
+
+
+def load(name: str, directory: Path) -> Ours:
+    """A stored model of ours."""
+    return Ours((Committee if name in SURROGATES else PaperModel).load(directory))
 
 
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, [*SURROGATES, *NETWORKS], train_one, load)

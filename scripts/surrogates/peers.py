@@ -5,17 +5,15 @@
 
 Networks as published, of the size that their papers use on small data; energies less a constant for each element, in
 units of the root mean square force. All share the training: AdamW, warm-up and cosine decay over the budget, running
-mean of the weights. Rate, batch and weights of the loss are each package's own defaults.
+mean of the weights. Rate, batch and weights of the loss (in these units) are ours, near those that each package shows.
 """
 
 from __future__ import annotations
 
-import argparse
 import copy
 import json
 import os
 import sys
-import time
 import typing
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ from vesin import NeighborList
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from protocol import Budget, Caller, batches, call_seconds, errors, labels, one_thread, read_set, report
+from protocol import Budget, batches, command_line, labels
 
 CUTOFF = 5.0
 Batch = dict[str, torch.Tensor]
@@ -189,9 +187,10 @@ class PeerPotential:
 
 
 def train(
-    peer: Peer, structures: Sequence[Atoms], cpu_seconds: float, seed: int
+    name: str, structures: Sequence[Atoms], cpu_seconds: float, seed: int, out: Path
 ) -> tuple[PeerPotential, dict[str, Any]]:
-    """Train a peer for a budget of CPU time of this process; imports and neighbour lists are not counted."""
+    """Train a peer and store it; imports and neighbour lists do not count in its budget of CPU time."""
+    peer = PEERS[name]
     torch.manual_seed(seed)
     rng = np.random.default_rng(seed)
     energies, forces = labels(structures)
@@ -231,6 +230,7 @@ def train(
             for kept, new in zip(mean.parameters(), module.parameters(), strict=True):
                 kept.lerp_(new, 1 - decay)
     potential = PeerPotential(mean, dict(zip(species, constants.tolist(), strict=True)), scale)
+    store(potential, n_neighbours, out)
     return potential, {"steps": steps, "structures_per_second": seen / cpu_seconds}
 
 
@@ -238,7 +238,7 @@ def store(potential: PeerPotential, n_neighbours: float, out: Path) -> None:
     """Write weights and what it takes to build the network again."""
     torch.save(potential.module.state_dict(), out / "weights.pt")
     facts = {"constants": potential.constants, "scale": potential.scale, "n_neighbours": n_neighbours}
-    report(out / "peer.json", facts)
+    (out / "peer.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
 def load(name: str, directory: Path) -> PeerPotential:
@@ -250,37 +250,5 @@ def load(name: str, directory: Path) -> PeerPotential:
     return PeerPotential(module, constants, facts["scale"])
 
 
-def main() -> None:
-    """Train and test, or time."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("train")
-    one.add_argument("name", choices=PEERS)
-    one.add_argument("--data", type=Path, required=True, help="folder with train.extxyz and test-*.extxyz")
-    one.add_argument("--cpu-seconds", type=float, required=True)
-    one.add_argument("--seed", type=int, default=0)
-    one.add_argument("--out", type=Path, required=True)
-    two = commands.add_parser("time")
-    two.add_argument("name", choices=PEERS)
-    two.add_argument("--model", type=Path, required=True)
-    two.add_argument("--n-atoms", type=int, required=True)
-    two.add_argument("--element", default="Cu")
-    given = parser.parse_args()
-    one_thread()
-    if given.command == "time":
-        potential = load(given.name, given.model)
-        print(json.dumps(call_seconds(Caller(potential), given.n_atoms, given.element)))
-        return
-    given.out.mkdir(parents=True, exist_ok=True)
-    start = time.perf_counter()
-    structures = read_set(given.data / "train.extxyz")
-    potential, facts = train(PEERS[given.name], structures, given.cpu_seconds, given.seed)
-    n_neighbours = sum(len(edges(a)[0]) for a in structures) / sum(len(a) for a in structures)
-    store(potential, n_neighbours, given.out)
-    sets = {path.stem.removeprefix("test-"): read_set(path) for path in sorted(given.data.glob("test-*.extxyz"))}
-    facts |= {"n_parameters": potential.n_parameters, "wall_s": time.perf_counter() - start}
-    report(given.out / "result.json", facts | {"errors": {k: errors(potential, v) for k, v in sets.items()}})
-
-
 if __name__ == "__main__":
-    main()
+    command_line(__doc__, list(PEERS), train, load)

@@ -5,10 +5,11 @@ Runs in our environment and in that of the peers, so it imports neither us nor t
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -29,6 +30,10 @@ class Potential(Protocol):
     n_parameters: int
 
     def __call__(self, structures: Sequence[Atoms]) -> tuple[np.ndarray, list[np.ndarray]]: ...
+
+
+Train = Callable[[str, Sequence[Atoms], float, int, Path], tuple[Potential, dict[str, Any]]]
+Load = Callable[[str, Path], Potential]
 
 
 def read_set(path: Path) -> list[Atoms]:
@@ -141,11 +146,43 @@ def call_seconds(calculator: Calculator, n_atoms: int, element: str) -> dict[str
     return {"n_atoms": n_atoms, "ms": median, "n_calls": len(times), "peak_mb": (peak - before) / 1024}
 
 
-def report(path: Path, facts: dict[str, Any]) -> None:
-    """Write facts as JSON."""
-    path.write_text(json.dumps(facts, indent=1) + "\n")
+def _train_and_test(given: argparse.Namespace, train: Train) -> None:
+    """Train, store, test on every set of the data; what came of it goes to result.json."""
+    given.out.mkdir(parents=True, exist_ok=True)
+    structures = read_set(given.data / "train.extxyz")
+    start = time.perf_counter()
+    potential, facts = train(given.name, structures, given.cpu_seconds, given.seed, given.out)
+    facts |= {"n_parameters": potential.n_parameters, "wall_s": time.perf_counter() - start}
+    sets = {path.stem.removeprefix("test-"): read_set(path) for path in sorted(given.data.glob("test-*.extxyz"))}
+    facts["errors"] = {name: errors(potential, of) for name, of in sets.items()}
+    (given.out / "result.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
-def one_thread() -> None:
-    """Keep torch on one core."""
+def command_line(description: str | None, names: Sequence[str], train: Train, load: Load) -> None:
+    """Train and test a potential, or time it, on one core, as the arguments of the process say.
+
+    Args:
+        description: of the script.
+        names: of its potentials.
+        train: trains one within a budget of CPU seconds and stores it in a folder; the potential, and facts on it.
+        load: reads one from such a folder.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True)
+    one = commands.add_parser("train")
+    one.add_argument("name", choices=names)
+    one.add_argument("--data", type=Path, required=True, help="folder with train.extxyz and test-*.extxyz")
+    one.add_argument("--cpu-seconds", type=float, required=True)
+    one.add_argument("--seed", type=int, default=0)
+    one.add_argument("--out", type=Path, required=True)
+    two = commands.add_parser("time")
+    two.add_argument("name", choices=names)
+    two.add_argument("--model", type=Path, required=True)
+    two.add_argument("--n-atoms", type=int, required=True)
+    two.add_argument("--element", default="Cu")
+    given = parser.parse_args()
     torch.set_num_threads(1)
+    if given.command == "time":
+        print(json.dumps(call_seconds(Caller(load(given.name, given.model)), given.n_atoms, given.element)))
+    else:
+        _train_and_test(given, train)
