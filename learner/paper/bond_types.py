@@ -16,7 +16,8 @@ from jaxtyping import Int
 from torch import Tensor
 
 from learner.errors import InputError
-from learner.graph import Graph
+
+from .graph import Graph
 from learner.valence import metallic_fraction
 
 HARD = ("none", "single", "double", "triple", "aromatic", "metallic")

@@ -30,10 +30,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from learner.bonds import bessel
-from learner.graph import Graph
 from learner.layers import MemberGRU, gather_rows
 from learner.valence import PairTables, bonded, channel_weights, envelope, possible_channels
 
+from .graph import Graph
 from .auxiliaries import AuxiliaryReadout
 from .settings import PaperSettings
 
