@@ -1,7 +1,7 @@
 """The basis of a bond: functions of its length, tabulated for each pair of species, and harmonics of its direction.
 
     rows        R = s_BT(r) φ_k(r),  φ_k = u(r) sin(kπx)/x, x = r/cutoff        s_BT: share of a bond type, `valence.py`
-    extras      u(r), b(r), ½ V_ZBL(r)                                          closeness, bondedness, repulsion (eV)
+    sums        Σ_w u(r), Σ_w b(r), ½ Σ_w V_ZBL(r)                              coordination, bondedness, repulsion (eV)
     harmonics   Y_1m(r̂), Y_2m(r̂)                                                real, Σ_m Y_lm² = 1
 
 None of it depends on what is learnt.
@@ -11,12 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.func import jvp
 
 from . import kernels
 from .repulsion import OFF, zbl
@@ -26,11 +28,21 @@ from .valence import PairTables, bonded, channel_weights, smooth_cutoff
 NODES = 2048
 NEAREST = 0.1  # Å; nearer, the functions go on in a straight line
 WHITEN_FLOOR = 1e-2
-N_EXTRAS = 3
+N_SUMS = 3
+
+Bonds = tuple[Float[Tensor, "m e n_rows"], Float[Tensor, "m n 3"], Float[Tensor, "m e 8"]]
+"""Rows, sums, harmonics."""
+
+
+def bessel(r: Float[Tensor, "*e"], u: Float[Tensor, "*e"], n_radial: int, cutoff: float) -> Float[Tensor, "*e k"]:
+    """φ_k(r) = u(r) sin(kπx)/x with x = r/cutoff, for k = 1..n_radial."""
+    k = torch.arange(1, n_radial + 1, dtype=r.dtype, device=r.device)
+    x = (r / cutoff).unsqueeze(-1)
+    return torch.sin(x * (k * math.pi)) * (u.unsqueeze(-1) / x)
 
 
 class BondBasis(nn.Module):
-    """Rows, extras and harmonics of edges.
+    """Rows and harmonics of edges, and sums over them.
 
     Args:
         settings: cutoff and number of radial functions.
@@ -55,45 +67,44 @@ class BondBasis(nn.Module):
 
     def _tabulate(self) -> Tensor:
         """The table, in double precision."""
-        r = (torch.arange(NODES, dtype=torch.float64) * self.spacing).clamp(min=NEAREST)
-        ones, tables = torch.ones_like(r), []
+        nodes = torch.arange(NODES, dtype=torch.float64) * self.spacing
+        r = nodes.clamp(min=NEAREST)
+        beyond = (nodes - r)[:, None]
         pair = PairTables(self.species)
+        tables = []
         for v, z_v in enumerate(self.species):
             for w, z_w in enumerate(self.species):
-                constants = (float(pair.r0[v, w]), float(pair.ionic[v, w]), float(pair.metallic[v, w]))
-                values, slopes = torch.func.jvp(lambda x, c=constants, z=(z_v, z_w): self._radial(x, *c, *z), (r,), (ones,))
-                nearer = torch.arange(NODES) * self.spacing < NEAREST
-                away = (torch.arange(NODES, dtype=torch.float64) * self.spacing - NEAREST)[:, None]
-                values = torch.where(nearer[:, None], values + slopes * away, values)
-                tables.append(torch.stack([values, slopes * self.spacing], dim=1))
+                shares = (float(pair.r0[v, w]), float(pair.ionic[v, w]), float(pair.metallic[v, w]))
+                radial = partial(self._radial, z=(z_v, z_w), shares=shares)
+                values, slopes = jvp(radial, (r,), (torch.ones_like(r),))  # type: ignore[misc]
+                tables.append(torch.stack([values + slopes * beyond, slopes * self.spacing], dim=1))
         return torch.stack(tables)
 
     def _radial(
-        self, r: Float[Tensor, " e"], r0: float, ionic: float, metallic: float, z_v: int, z_w: int
+        self, r: Float[Tensor, " e"], z: tuple[int, int], shares: tuple[float, float, float]
     ) -> Float[Tensor, "e k"]:
-        """Rows and extras at distances r (Å)."""
+        """Rows, and what is summed, at distances r (Å) of two atoms; shares: r0, ionic, metallic of the pair."""
         u = smooth_cutoff(r, self.settings.cutoff)
-        full = torch.full_like(r, r0)
-        b = bonded(r, full, u)
-        weights = channel_weights(b, r, full, torch.full_like(r, ionic), torch.full_like(r, metallic), self.channels)
-        k = torch.arange(1, self.settings.n_radial + 1, dtype=r.dtype)
-        x = (r / self.settings.cutoff)[:, None]
-        phi = torch.sin(x * (k * math.pi)) * (u[:, None] / x)
-        rows = torch.cat([phi * w[:, None] for w in weights], dim=1)
-        return torch.cat([rows, torch.stack([u, b, 0.5 * zbl(r, z_v, z_w, OFF * r0)], dim=1)], dim=1)
+        r0, ionic, metallic = (torch.full_like(r, x) for x in shares)
+        b = bonded(r, r0, u)
+        phi = bessel(r, u, self.settings.n_radial, self.settings.cutoff)
+        weights = channel_weights(b, r, r0, ionic, metallic, self.channels)
+        sums = torch.stack([u, b, 0.5 * zbl(r, *z, OFF * shares[0])], dim=1)
+        return torch.cat([*(phi * w[:, None] for w in weights), sums], dim=1)
 
     def forward(
-        self, vectors: Float[Tensor, "m e 3"], pair: Int[Tensor, " e"]
-    ) -> tuple[Float[Tensor, "m e k"], Float[Tensor, "m e 3"], Float[Tensor, "m e 8"]]:
-        """Rows, extras and harmonics of every edge, as each member sees it.
+        self, vectors: Float[Tensor, "m e 3"], pair: Int[Tensor, " e"], centre: Int[Tensor, " e"], n_atoms: int
+    ) -> Bonds:
+        """Rows and harmonics of every edge and sums of every atom, as each member sees them.
 
         Args:
             vectors: r_vw, Å.
             pair: species of v times n_species plus species of w.
+            centre: v.
+            n_atoms: of the graph.
         """
-        if vectors.device.type == "cpu":
-            return _Bonds.apply(vectors, pair, self.table, self.spacing, self.n_rows)  # type: ignore[no-any-return]
-        return bonds_by_torch(vectors, pair, self.table, self.spacing, self.n_rows)
+        compute = _Bonds.apply if vectors.device.type == "cpu" else bonds_by_torch
+        return compute(vectors, pair, centre, n_atoms, self.table, self.spacing, self.n_rows)
 
     @torch.no_grad()
     def whiten(self, sums: Float[Tensor, "n k"], floor: float = WHITEN_FLOOR) -> None:
@@ -113,8 +124,14 @@ class BondBasis(nn.Module):
 
 
 def bonds_by_torch(
-    vectors: Float[Tensor, "m e 3"], pair: Int[Tensor, " e"], table: Tensor, spacing: float, n_rows: int
-) -> tuple[Float[Tensor, "m e k"], Float[Tensor, "m e 3"], Float[Tensor, "m e 8"]]:
+    vectors: Float[Tensor, "m e 3"],
+    pair: Int[Tensor, " e"],
+    centre: Int[Tensor, " e"],
+    n_atoms: int,
+    table: Tensor,
+    spacing: float,
+    n_rows: int,
+) -> Bonds:
     """What `BondBasis` gives, in operations that every device has and that can be differentiated twice."""
     r = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     s = r / spacing
@@ -124,34 +141,42 @@ def bonds_by_torch(
     c = t * t * (3 - 2 * t)
     radial = (1 - c) * low[..., 0, :] + t * (1 - t) ** 2 * low[..., 1, :] + c * high[..., 0, :]
     radial = radial + t * t * (t - 1) * high[..., 1, :]
+    sums = radial.new_zeros(len(vectors), n_atoms, N_SUMS).index_add(1, centre, radial[..., n_rows:])
     x, y, z = (vectors / r).unbind(-1)
     root = kernels.ROOT_3
     harmonics = [x, y, z, root * x * y, root * y * z, root * z * x]
     harmonics += [z * z - 0.5 * (x * x + y * y), 0.5 * root * (x * x - y * y)]
-    return radial[..., :n_rows], radial[..., n_rows:], torch.stack(harmonics, dim=-1)
+    return radial[..., :n_rows], sums, torch.stack(harmonics, dim=-1)
 
 
 class _Bonds(torch.autograd.Function):
     """By the compiled kernels."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, vectors: Tensor, pair: Tensor, table: Tensor, spacing: float, n_rows: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any,
+        vectors: Tensor,
+        pair: Tensor,
+        centre: Tensor,
+        n_atoms: int,
+        table: Tensor,
+        spacing: float,
+        n_rows: int,
+    ) -> Bonds:
         m, e = vectors.shape[:2]
-        r, *out = (vectors.new_empty(m, e, k) for k in (1, n_rows, N_EXTRAS, 8))
-        ctx.save_for_backward(r[..., 0], pair, table, out[2])
-        ctx.spacing = table.new_tensor(spacing).numpy()[()]
-        arrays = [x.detach().numpy() for x in (vectors.contiguous(), pair, table)]
-        kernels.bonds_forward(*arrays, ctx.spacing, r[..., 0].numpy(), *(x.numpy() for x in out))
-        return tuple(out)  # type: ignore[return-value]
+        r, rows, harmonics = (vectors.new_empty(m, e, *k) for k in ((), (n_rows,), (8,)))
+        sums = vectors.new_zeros(m, n_atoms, N_SUMS)
+        ctx.save_for_backward(r, pair, centre, table, harmonics)
+        ctx.spacing = spacing
+        arrays = (x.detach().numpy() for x in (vectors.contiguous(), pair, centre, table))
+        kernels.bonds_forward(*arrays, spacing, r.numpy(), rows.numpy(), sums.numpy(), harmonics.numpy())
+        return rows, sums, harmonics
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
-        r, pair, table, harmonics = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        arrays = (x.detach().numpy() for x in ctx.saved_tensors)
+        r = ctx.saved_tensors[0]
         g_vectors = r.new_empty(*r.shape, 3)
-        arrays = [x.detach().numpy() for x in (r, pair, table)]
-        given = [g.contiguous().numpy() for g in grads]
-        kernels.bonds_backward(*arrays, ctx.spacing, harmonics.detach().numpy(), *given, g_vectors.numpy())
-        return g_vectors, None, None, None, None
+        kernels.bonds_backward(*arrays, ctx.spacing, *(g.contiguous().numpy() for g in grads), g_vectors.numpy())
+        return g_vectors, None, None, None, None, None, None

@@ -1,7 +1,7 @@
 """The loops over edges, compiled for the CPU by numba: what torch would do in many passes over memory.
 
-Plain functions of arrays; `bonds.py` and `moments.py` say what they compute, hand them to autograd, and have the same in
-torch operations for other devices. Compiled code is kept beside this file, or in numba's cache where that cannot be
+Plain functions of arrays; `bonds.py` and `moments.py` say what they compute, hand them to autograd, and have the same
+in torch operations for other devices. Compiled code is kept beside this file, or in numba's cache where that cannot be
 written to.
 """
 
@@ -22,9 +22,11 @@ def _compiled(function: Any) -> Any:
 
 
 @_compiled
-def bonds_forward(vectors, pair, table, spacing, r, rows, extras, harmonics):  # type: ignore[no-untyped-def]
-    """Cubic Hermite interpolation of the rows and extras at |r_vw|; harmonics of its direction."""
-    one, half, root = vectors.dtype.type(1), vectors.dtype.type(0.5), vectors.dtype.type(ROOT_3)
+def bonds_forward(vectors, pair, centre, table, spacing, r, rows, sums, harmonics):  # type: ignore[no-untyped-def]
+    """Cubic Hermite interpolation of the rows at |r_vw|, and of what is summed over edges; harmonics of r̂_vw."""
+    one, two, three = vectors.dtype.type(1), vectors.dtype.type(2), vectors.dtype.type(3)
+    half, root = vectors.dtype.type(0.5), vectors.dtype.type(ROOT_3)
+    step = vectors.dtype.type(spacing)
     n_rows, n_all, last = rows.shape[2], table.shape[3], table.shape[1] - 1
     for m in range(vectors.shape[0]):
         for e in range(vectors.shape[1]):
@@ -40,48 +42,79 @@ def bonds_forward(vectors, pair, table, spacing, r, rows, extras, harmonics):  #
             harmonics[m, e, 5] = root * z * x
             harmonics[m, e, 6] = z * z - half * (x * x + y * y)
             harmonics[m, e, 7] = half * root * (x * x - y * y)
-            s = d / spacing
+            s = d / step
             i = int(s)
             if i >= last:
-                rows[m, e] = 0
-                extras[m, e] = 0
+                for k in range(n_rows):
+                    rows[m, e, k] = 0
                 continue
             t = s - vectors.dtype.type(i)
-            c = t * t * (3 - 2 * t)
+            c = t * t * (three - two * t)
             a, b, d = one - c, t * (one - t) * (one - t), t * t * (t - one)
-            low, high = table[pair[e], i], table[pair[e], i + 1]
+            p = pair[e]
             for k in range(n_rows):
-                rows[m, e, k] = a * low[0, k] + b * low[1, k] + c * high[0, k] + d * high[1, k]
+                rows[m, e, k] = (
+                    a * table[p, i, 0, k]
+                    + b * table[p, i, 1, k]
+                    + c * table[p, i + 1, 0, k]
+                    + d * table[p, i + 1, 1, k]
+                )
             for k in range(n_rows, n_all):
-                extras[m, e, k - n_rows] = a * low[0, k] + b * low[1, k] + c * high[0, k] + d * high[1, k]
+                sums[m, centre[e], k - n_rows] += (
+                    a * table[p, i, 0, k]
+                    + b * table[p, i, 1, k]
+                    + c * table[p, i + 1, 0, k]
+                    + d * table[p, i + 1, 1, k]
+                )
 
 
 @_compiled
-def bonds_backward(r, pair, table, spacing, harmonics, g_rows, g_extras, g_harmonics, g_vectors):  # type: ignore[no-untyped-def]
+def bonds_backward(r, pair, centre, table, harmonics, spacing, g_rows, g_sums, g_harmonics, g_vectors):  # type: ignore[no-untyped-def]
     """Gradient by r_vw of what `bonds_forward` gives."""
-    zero, one, root = r.dtype.type(0), r.dtype.type(1), r.dtype.type(ROOT_3)
+    zero, one, two, three = r.dtype.type(0), r.dtype.type(1), r.dtype.type(2), r.dtype.type(3)
+    six, root = r.dtype.type(6), r.dtype.type(ROOT_3)
+    step = r.dtype.type(spacing)
     n_rows, n_all, last = g_rows.shape[2], table.shape[3], table.shape[1] - 1
     for m in range(r.shape[0]):
         for e in range(r.shape[1]):
-            s = r[m, e] / spacing
+            s = r[m, e] / step
             i = int(s)
             along = zero
             if i < last:
                 t = s - r.dtype.type(i)
-                a, b, d = 6 * t * (t - one), (one - t) * (one - 3 * t), t * (3 * t - 2)
-                low, high = table[pair[e], i], table[pair[e], i + 1]
+                a, b, d = six * t * (t - one), (one - t) * (one - three * t), t * (three * t - two)
+                p = pair[e]
                 for k in range(n_rows):
-                    slope = a * (low[0, k] - high[0, k]) + b * low[1, k] + d * high[1, k]
+                    slope = (
+                        a * (table[p, i, 0, k] - table[p, i + 1, 0, k])
+                        + b * table[p, i, 1, k]
+                        + d * table[p, i + 1, 1, k]
+                    )
                     along += g_rows[m, e, k] * slope
                 for k in range(n_rows, n_all):
-                    slope = a * (low[0, k] - high[0, k]) + b * low[1, k] + d * high[1, k]
-                    along += g_extras[m, e, k - n_rows] * slope
-                along /= spacing
+                    slope = (
+                        a * (table[p, i, 0, k] - table[p, i + 1, 0, k])
+                        + b * table[p, i, 1, k]
+                        + d * table[p, i + 1, 1, k]
+                    )
+                    along += g_sums[m, centre[e], k - n_rows] * slope
+                along /= step
             x, y, z = harmonics[m, e, 0], harmonics[m, e, 1], harmonics[m, e, 2]
-            g = g_harmonics[m, e]
-            g_x = g[0] + root * (g[3] * y + g[5] * z + g[7] * x) - g[6] * x
-            g_y = g[1] + root * (g[3] * x + g[4] * z - g[7] * y) - g[6] * y
-            g_z = g[2] + root * (g[4] * y + g[5] * x) + 2 * g[6] * z
+            g_x = (
+                g_harmonics[m, e, 0]
+                + root * (g_harmonics[m, e, 3] * y + g_harmonics[m, e, 5] * z + g_harmonics[m, e, 7] * x)
+                - g_harmonics[m, e, 6] * x
+            )
+            g_y = (
+                g_harmonics[m, e, 1]
+                + root * (g_harmonics[m, e, 3] * x + g_harmonics[m, e, 4] * z - g_harmonics[m, e, 7] * y)
+                - g_harmonics[m, e, 6] * y
+            )
+            g_z = (
+                g_harmonics[m, e, 2]
+                + root * (g_harmonics[m, e, 4] * y + g_harmonics[m, e, 5] * x)
+                + two * g_harmonics[m, e, 6] * z
+            )
             dot = g_x * x + g_y * y + g_z * z
             g_vectors[m, e, 0] = along * x + (g_x - dot * x) / r[m, e]
             g_vectors[m, e, 1] = along * y + (g_y - dot * y) / r[m, e]
@@ -89,32 +122,49 @@ def bonds_backward(r, pair, table, spacing, harmonics, g_rows, g_extras, g_harmo
 
 
 @_compiled
+def forces_and_virials(centre, neighbour, structure, vectors, g, forces, virials):  # type: ignore[no-untyped-def]
+    """Add ∂E/∂r_vw to the forces of v and, reversed, of w, and r ⊗ ∂E/∂r to the virial of their structure."""
+    for m in range(g.shape[0]):
+        for e in range(g.shape[1]):
+            v, w = centre[e], neighbour[e]
+            for i in range(3):
+                forces[m, v, i] += g[m, e, i]
+                forces[m, w, i] -= g[m, e, i]
+                for j in range(3):
+                    virials[m, structure[v], i, j] += g[m, e, i] * vectors[e, j]
+
+
+# Below, arrays are indexed in full: a view made for each edge would cost more than the work on it.
+
+
+@_compiled
 def moments_forward(centre, neighbour, filters, harmonics, sent, scalar, first, second):  # type: ignore[no-untyped-def]
     """Add every edge to the moments of its centre, one member."""
-    n_features, n_directions = scalar.shape[1], first.shape[2]
-    x = np.empty(n_directions, sent.dtype)
+    n, d = scalar.shape[1], first.shape[2]
+    x = np.empty(d, sent.dtype)
     for e in range(len(centre)):
         v, w = centre[e], neighbour[e]
-        f, h = filters[e], sent[w]
-        for j in range(n_features):
-            scalar[v, j] += f[j] * h[j]
-        if n_directions == 0:
+        for j in range(n):
+            scalar[v, j] += filters[e, j] * sent[w, j]
+        if d == 0:
             continue
-        y = harmonics[e]
-        for j in range(n_directions):
-            x[j] = f[n_features + j] * h[n_features + j]
-        for j in range(n_directions):
-            first[v, 0, j] += y[0] * x[j]
-            first[v, 1, j] += y[1] * x[j]
-            first[v, 2, j] += y[2] * x[j]
-        for j in range(n_directions):
-            x[j] = f[n_features + n_directions + j] * h[n_features + j]
-        for j in range(n_directions):
-            second[v, 0, j] += y[3] * x[j]
-            second[v, 1, j] += y[4] * x[j]
-            second[v, 2, j] += y[5] * x[j]
-            second[v, 3, j] += y[6] * x[j]
-            second[v, 4, j] += y[7] * x[j]
+        for j in range(d):
+            x[j] = filters[e, n + j] * sent[w, n + j]
+        y_0, y_1, y_2 = harmonics[e, 0], harmonics[e, 1], harmonics[e, 2]
+        for j in range(d):
+            first[v, 0, j] += y_0 * x[j]
+            first[v, 1, j] += y_1 * x[j]
+            first[v, 2, j] += y_2 * x[j]
+        for j in range(d):
+            x[j] = filters[e, n + d + j] * sent[w, n + j]
+        y_0, y_1, y_2 = harmonics[e, 3], harmonics[e, 4], harmonics[e, 5]
+        y_3, y_4 = harmonics[e, 6], harmonics[e, 7]
+        for j in range(d):
+            second[v, 0, j] += y_0 * x[j]
+            second[v, 1, j] += y_1 * x[j]
+            second[v, 2, j] += y_2 * x[j]
+            second[v, 3, j] += y_3 * x[j]
+            second[v, 4, j] += y_4 * x[j]
 
 
 @_compiled
@@ -122,40 +172,43 @@ def moments_backward(  # type: ignore[no-untyped-def]
     centre, neighbour, filters, harmonics, sent, g_scalar, g_first, g_second, g_filters, g_harmonics, g_sent, directed
 ):
     """Gradients of what `moments_forward` gives, one member; those by the harmonics if `directed`."""
-    n_features, n_directions = g_scalar.shape[1], g_first.shape[2]
+    n, d = g_scalar.shape[1], g_first.shape[2]
     zero = sent.dtype.type(0)
     for e in range(len(centre)):
         v, w = centre[e], neighbour[e]
-        f, h, g_f, g_h, g = filters[e], sent[w], g_filters[e], g_sent[w], g_scalar[v]
-        for j in range(n_features):
-            g_h[j] += f[j] * g[j]
-            g_f[j] = h[j] * g[j]
-        if n_directions == 0:
+        for j in range(n):
+            g_sent[w, j] += filters[e, j] * g_scalar[v, j]
+            g_filters[e, j] = sent[w, j] * g_scalar[v, j]
+        if d == 0:
             continue
-        y, one, two = harmonics[e], g_first[v], g_second[v]
-        for j in range(n_directions):
-            k = n_features + j
-            pulled = y[0] * one[0, j] + y[1] * one[1, j] + y[2] * one[2, j]
-            g_h[k] += f[k] * pulled
-            g_f[k] = h[k] * pulled
-        for j in range(n_directions):
-            k, i = n_features + j, n_features + n_directions + j
-            pulled = y[3] * two[0, j] + y[4] * two[1, j] + y[5] * two[2, j] + y[6] * two[3, j] + y[7] * two[4, j]
-            g_h[k] += f[i] * pulled
-            g_f[i] = h[k] * pulled
+        y_0, y_1, y_2 = harmonics[e, 0], harmonics[e, 1], harmonics[e, 2]
+        for j in range(d):
+            g = y_0 * g_first[v, 0, j] + y_1 * g_first[v, 1, j] + y_2 * g_first[v, 2, j]
+            g_sent[w, n + j] += filters[e, n + j] * g
+            g_filters[e, n + j] = sent[w, n + j] * g
         if directed:
-            a, b, c, d, q, s, t, u = zero, zero, zero, zero, zero, zero, zero, zero
-            for j in range(n_directions):
-                x = f[n_features + j] * h[n_features + j]
-                a += x * one[0, j]
-                b += x * one[1, j]
-                c += x * one[2, j]
-            for j in range(n_directions):
-                x = f[n_features + n_directions + j] * h[n_features + j]
-                d += x * two[0, j]
-                q += x * two[1, j]
-                s += x * two[2, j]
-                t += x * two[3, j]
-                u += x * two[4, j]
-            g_y = g_harmonics[e]
-            g_y[0], g_y[1], g_y[2], g_y[3], g_y[4], g_y[5], g_y[6], g_y[7] = a, b, c, d, q, s, t, u
+            s_0, s_1, s_2 = zero, zero, zero
+            for j in range(d):
+                x = filters[e, n + j] * sent[w, n + j]
+                s_0 += x * g_first[v, 0, j]
+                s_1 += x * g_first[v, 1, j]
+                s_2 += x * g_first[v, 2, j]
+            g_harmonics[e, 0], g_harmonics[e, 1], g_harmonics[e, 2] = s_0, s_1, s_2
+        y_0, y_1, y_2 = harmonics[e, 3], harmonics[e, 4], harmonics[e, 5]
+        y_3, y_4 = harmonics[e, 6], harmonics[e, 7]
+        for j in range(d):
+            g = y_0 * g_second[v, 0, j] + y_1 * g_second[v, 1, j] + y_2 * g_second[v, 2, j]
+            g += y_3 * g_second[v, 3, j] + y_4 * g_second[v, 4, j]
+            g_sent[w, n + j] += filters[e, n + d + j] * g
+            g_filters[e, n + d + j] = sent[w, n + j] * g
+        if directed:
+            s_0, s_1, s_2, s_3, s_4 = zero, zero, zero, zero, zero
+            for j in range(d):
+                x = filters[e, n + d + j] * sent[w, n + j]
+                s_0 += x * g_second[v, 0, j]
+                s_1 += x * g_second[v, 1, j]
+                s_2 += x * g_second[v, 2, j]
+                s_3 += x * g_second[v, 3, j]
+                s_4 += x * g_second[v, 4, j]
+            g_harmonics[e, 3], g_harmonics[e, 4], g_harmonics[e, 5] = s_0, s_1, s_2
+            g_harmonics[e, 6], g_harmonics[e, 7] = s_3, s_4

@@ -48,7 +48,7 @@ class MemberGRU(nn.Module):
 
 
 class GatedResidual(nn.Module):
-    """Gated update that adds to the hidden states and does not saturate: h' = h + σ(x W_z + h V_z) ⊙ silu(x W_c + h V_c).
+    """Gated update that adds to the hidden states: h' = h + σ(x W_z + h V_z) ⊙ silu(x W_c + h V_c).
 
     A GRU pulls every state towards tanh of something, in [−1, 1]; on larger crystals than those learnt from, whose
     messages are larger, it saturates, and its error grows. This keeps the gate and drops the pull.

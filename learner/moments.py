@@ -46,7 +46,7 @@ def moments(
         centre, neighbour: v and w of each edge.
     """
     compute = _Moments.apply if rows.device.type == "cpu" else moments_by_torch
-    return compute(rows, harmonics, weights, sent, centre, neighbour)  # type: ignore[no-any-return]
+    return compute(rows, harmonics, weights, sent, centre, neighbour)
 
 
 def moments_by_torch(
@@ -84,7 +84,7 @@ class _Moments(torch.autograd.Function):
     """By the compiled kernels."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
+    def forward(
         ctx: Any, rows: Tensor, harmonics: Tensor, weights: Tensor, sent: Tensor, centre: Tensor, neighbour: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         rows, harmonics, sent = rows.contiguous(), harmonics.contiguous(), sent.contiguous()
@@ -103,7 +103,7 @@ class _Moments(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         rows, harmonics, weights, sent, centre, neighbour = ctx.saved_tensors
         moved, directed, learnt = ctx.needs_input_grad[:3]
         g_sent = torch.zeros_like(sent)

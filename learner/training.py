@@ -230,9 +230,9 @@ def means(errors: dict[str, Errors]) -> dict[str, dict[str, float]]:
 def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
     """Set what is measured, not learnt: the bond basis, the size of messages, the cohesion a[Z], c[Z], the scale of ε.
 
-    Basis and messages are measured over the atoms of at most `MEASURED` structures, evenly drawn; a[Z] and c[Z] are the least-squares fit of the energies by the two trends; the
-    scale of ε is the root mean square of the forces (eV, per Å), or of the energy per atom that is left where there are
-    no forces.
+    Basis and messages are measured over the atoms of at most `MEASURED` structures, evenly drawn; a[Z] and c[Z] are the
+    least-squares fit of the energies by the two trends; the scale of ε is the root mean square of the forces (eV, per
+    Å), or of the energy per atom that is left where there are no forces.
     """
     graph = join_graphs([e.graph for e in examples])
     network.standardise(_part(examples))

@@ -94,7 +94,7 @@ def envelope(r: Float[Tensor, "*e"], cutoff: float) -> Float[Tensor, "*e"]:
 
 
 def smooth_cutoff(r: Float[Tensor, "*e"], cutoff: float) -> Float[Tensor, "*e"]:
-    """As `envelope`, but near 1 over most of the way: u = 1 − 28x⁶ + 48x⁷ − 21x⁸ (0.5 at 0.68 of the cutoff, not at half of it).
+    """As `envelope`, but near 1 over more of the way (1/2 at 0.68 of it): u = 1 − 28x⁶ + 48x⁷ − 21x⁸.
 
     Source: Gasteiger, Groß & Günnemann, Directional message passing (2020), with p = 6.
     """

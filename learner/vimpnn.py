@@ -1,6 +1,6 @@
 """VIMPNN: the valence-informed message passing network, as a committee in one batched pass.
 
-Symbols: v an atom, w its neighbour, h_v its hidden state, r the bond's length, r̂ its direction, BT a bond type (channel).
+Symbols: v an atom, w its neighbour, h_v its hidden state, r the bond's length, r̂ its direction, BT a bond type.
 
     h⁰_v    = embed(Z_v)
     m|BT_v  = Σ_w s_BT(r) M_BT(r) ⊙ (U h_w),   M_BT(r) = Σ_k φ_k(r) W_BT,k                 (filter × neighbour)
@@ -22,6 +22,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from . import kernels
 from .bonds import BondBasis
 from .graph import Graph
 from .layers import GatedResidual, MemberLinear
@@ -62,20 +63,20 @@ class Message(nn.Module):
         return self.settings.n_features + 2 * self.settings.n_directions
 
     def forward(
-        self, h: Float[Tensor, "m n f"], bonds: Sequence[Tensor], mix: Tensor, graph: Graph, measure: bool
+        self, h: Float[Tensor, "m n f"], rows: Tensor, harmonics: Tensor, mix: Tensor, graph: Graph, measure: bool
     ) -> Float[Tensor, "m n o"]:
         """Message of every atom.
 
         Args:
             h: hidden states.
-            bonds: rows and harmonics of every edge.
+            rows, harmonics: of every edge, from the basis.
             mix: of the rows of each channel.
             graph: the edges.
             measure: set `mean` and `scale` by what these atoms get.
         """
         m, n, _ = h.shape
         weights = (self.channel * (mix @ self.filters)).flatten(1, 2)
-        scalar, first, second = moments(*bonds, weights, self.send(h), graph.centre, graph.neighbour)
+        scalar, first, second = moments(rows, harmonics, weights, self.send(h), graph.centre, graph.neighbour)
         if measure:
             self._measure(scalar, first, second)
         scalar = (scalar - self.mean) * self.scale[0]
@@ -137,9 +138,7 @@ class VIMPNN(nn.Module):
         """Å, how far away the removal of an atom can change a force: 2 T cutoff (energies: T cutoff)."""
         return 2 * self.settings.n_steps * self.settings.cutoff
 
-    def forward(
-        self, vectors: Float[Tensor, "m e 3"], graph: Graph, measure: bool = False
-    ) -> Float[Tensor, "m n"]:
+    def forward(self, vectors: Float[Tensor, "m e 3"], graph: Graph, measure: bool = False) -> Float[Tensor, "m n"]:
         """Energy of each atom, eV, without E0.
 
         Args:
@@ -147,14 +146,13 @@ class VIMPNN(nn.Module):
             graph: species and edges.
             measure: first set the normalisation of the messages by these atoms.
         """
-        rows, extras, harmonics = self.basis(vectors, self.species_pairs(graph))
+        rows, sums, harmonics = self.basis(vectors, self.species_pairs(graph), graph.centre, len(graph.species))
         h = self.embed[:, graph.species]
         states = [h]
         for message, update in zip(self.messages, self.updates, strict=True):
-            h = update(message(h, (rows, harmonics), self.basis.mix, graph, measure), h)
+            h = update(message(h, rows, harmonics, self.basis.mix, graph, measure), h)
             states.append(h)
         epsilon = self.out(nn.functional.silu(self.hidden(torch.cat(states, dim=2)))).squeeze(2)
-        sums = extras.new_zeros(*h.shape[:2], extras.shape[2]).index_add(1, graph.centre, extras)
         trends = _trends(sums)
         cohesion = (self.offset[:, graph.species] * trends).sum(1)
         return self.energy_scale * trends[:, 1] * epsilon + cohesion + sums[..., 2]
@@ -166,15 +164,15 @@ class VIMPNN(nn.Module):
     @torch.no_grad()
     def trends(self, graph: Graph) -> Float[Tensor, "2 n"]:
         """√(1 + Σ_w b) − 1 and n_v = 1 − exp(−Σ_w u) of each atom: what a[Z] and c[Z] multiply."""
-        _, extras, _ = self.basis(graph.vectors[None], self.species_pairs(graph))
-        sums = extras.new_zeros(1, len(graph.species), extras.shape[2]).index_add(1, graph.centre, extras)
+        _, sums, _ = self.basis(graph.vectors[None], self.species_pairs(graph), graph.centre, len(graph.species))
         return _trends(sums)[0]
 
     @torch.no_grad()
     def standardise(self, graph: Graph) -> None:
         """Whiten the basis and normalise the messages by the atoms of a graph."""
-        rows, _, _ = self.basis(graph.vectors[None], self.species_pairs(graph))
-        self.basis.whiten(rows.new_zeros(len(graph.species), rows.shape[2]).index_add(0, graph.centre, rows[0]))
+        n = len(graph.species)
+        rows, _, _ = self.basis(graph.vectors[None], self.species_pairs(graph), graph.centre, n)
+        self.basis.whiten(rows.new_zeros(n, rows.shape[2]).index_add(0, graph.centre, rows[0]))
         self(graph.vectors.expand(self.settings.n_members, -1, -1), graph, measure=True)
 
     def energies_and_forces(
@@ -185,16 +183,26 @@ class VIMPNN(nn.Module):
         F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. Each member has its own copy of the edges, so that one backward pass gives
         every member's own gradient.
         """
-        m, n = self.settings.n_members, len(graph.species)
-        vectors = graph.vectors.expand(m, -1, -1).contiguous().requires_grad_(True)
+        vectors = graph.vectors.expand(self.settings.n_members, -1, -1).contiguous().requires_grad_(True)
         with torch.enable_grad():
             energies = self(vectors, graph)
             (g,) = torch.autograd.grad(energies.sum(), vectors)
-        forces = g.new_zeros(m, n, 3).index_add_(1, graph.centre, g).index_add_(1, graph.neighbour, g, alpha=-1)
-        virial = g.new_zeros(m, graph.n_structures, 3, 3).index_add_(
-            1, graph.structure[graph.centre], g.unsqueeze(3) * graph.vectors.unsqueeze(1)
-        )
-        return energies.detach(), forces, virial
+        forces, virials = collect(g, graph)
+        return energies.detach(), forces, virials
+
+
+def collect(g: Float[Tensor, "m e 3"], graph: Graph) -> tuple[Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
+    """Forces (eV/Å) and virials (eV) from ∂E/∂r_vw of every member."""
+    m = len(g)
+    forces, virials = g.new_zeros(m, len(graph.species), 3), g.new_zeros(m, graph.n_structures, 3, 3)
+    if g.device.type == "cpu":
+        arrays = (graph.centre, graph.neighbour, graph.structure, graph.vectors, g.contiguous(), forces, virials)
+        kernels.forces_and_virials(*(x.numpy() for x in arrays))
+    else:
+        forces.index_add_(1, graph.centre, g).index_add_(1, graph.neighbour, g, alpha=-1)
+        outer = g.unsqueeze(3) * graph.vectors.unsqueeze(1)
+        virials.index_add_(1, graph.structure[graph.centre], outer)
+    return forces, virials
 
 
 def _trends(sums: Float[Tensor, "m n 3"]) -> Float[Tensor, "m 2 n"]:

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from learner.data import composition, read_labels
 
-from .graph import Graph, build_graph, join_graphs
 from .bond_types import edge_types
+from .graph import Graph, build_graph, join_graphs
 from .network import PaperNetwork
 
 

@@ -1,4 +1,4 @@
-"""Structures as one padded graph: each atom with a row of neighbours, which the messages of the paper are summed over."""
+"""Structures as one padded graph: each atom with a row of neighbours, over which the paper's messages are summed."""
 
 from __future__ import annotations
 

@@ -20,8 +20,8 @@ from learner.layers import sum_by
 from learner.model_files import ModelHeader, fill, read_model, write_model
 from learner.prediction import Prediction
 
-from .graph import Graph, sum_atoms
 from .examples import Input, join_inputs, make_inputs
+from .graph import Graph, sum_atoms
 from .network import PaperNetwork
 from .settings import PaperSettings
 

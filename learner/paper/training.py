@@ -28,9 +28,9 @@ from learner.fit import Sampler
 from learner.metrics import Numbers
 from learner.training import common_method
 
-from .graph import join_graphs, sum_atoms
 from .bond_types import all_hard_types
 from .examples import Example, join, make_examples
+from .graph import join_graphs, sum_atoms
 from .model import PaperHeader, PaperModel, atom_energies_and_forces
 from .network import PaperNetwork
 from .settings import PaperSettings, PaperTrainSettings

@@ -162,8 +162,8 @@ def test_half_a_bond_length_repels(pair, bond):
 def test_repulsion_leaves_bonds_alone(pair, r):
     network = make_committee(sorted(set(Atoms(pair).symbols))).network
     graph = build_graph([Atoms(pair, positions=[[0, 0, 0], [r, 0, 0]])], network.species, 4.5, torch.float64)
-    _, extras, _ = network.basis(graph.vectors[None], network.species_pairs(graph))
-    assert extras[..., 2].abs().max() == 0
+    _, sums, _ = network.basis(graph.vectors[None], network.species_pairs(graph), graph.centre, 2)
+    assert sums[..., 2].abs().max() == 0
 
 
 @settings(max_examples=10, deadline=None)
