@@ -134,13 +134,14 @@ def forces_and_virials(centre, neighbour, structure, vectors, g, forces, virials
                     virials[m, structure[v], i, j] += g[m, e, i] * vectors[e, j]
 
 
-# Below, arrays are indexed in full: a view made for each edge would cost more than the work on it.
+# Below, arrays are indexed in full: a view made for each edge would cost more than the work on it. Widths are unsigned, so
+# that numba need not ask of each index whether it counts from the end, which keeps loops from being vectorised.
 
 
 @_compiled
 def moments_forward(centre, neighbour, filters, harmonics, sent, scalar, first, second):  # type: ignore[no-untyped-def]
     """Add every edge to the moments of its centre, one member."""
-    n, d = scalar.shape[1], first.shape[2]
+    n, d = np.uint64(scalar.shape[1]), np.uint64(first.shape[2])
     x = np.empty(d, sent.dtype)
     for e in range(len(centre)):
         v, w = centre[e], neighbour[e]
@@ -172,7 +173,7 @@ def moments_backward(  # type: ignore[no-untyped-def]
     centre, neighbour, filters, harmonics, sent, g_scalar, g_first, g_second, g_filters, g_harmonics, g_sent, directed
 ):
     """Gradients of what `moments_forward` gives, one member; those by the harmonics if `directed`."""
-    n, d = g_scalar.shape[1], g_first.shape[2]
+    n, d = np.uint64(g_scalar.shape[1]), np.uint64(g_first.shape[2])
     zero = sent.dtype.type(0)
     for e in range(len(centre)):
         v, w = centre[e], neighbour[e]
