@@ -134,8 +134,8 @@ def forces_and_virials(centre, neighbour, structure, vectors, g, forces, virials
                     virials[m, structure[v], i, j] += g[m, e, i] * vectors[e, j]
 
 
-# Below, arrays are indexed in full: a view made for each edge would cost more than the work on it. Widths are unsigned, so
-# that numba need not ask of each index whether it counts from the end, which keeps loops from being vectorised.
+# Below, arrays are indexed in full: a view made for each edge would cost more than the work on it. Widths are unsigned,
+# so that numba need not ask of each index whether it counts from the end, which keeps loops from being vectorised.
 
 
 @_compiled
