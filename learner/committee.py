@@ -38,7 +38,7 @@ class Header(ModelHeader):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     architecture: Literal["VIMPNN"] = "VIMPNN"
     network: NetworkSettings
     species: list[int]
@@ -161,7 +161,7 @@ class Committee:
         graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype)
         atom_energies, forces, virials = self.network.energies_and_forces(graph)
         atom_energies = atom_energies.detach().double()
-        energies = sum_atoms(atom_energies, graph)
+        energies = sum_atoms(atom_energies, graph.structure, graph.n_structures)
         arrays = [t.detach().double().numpy() for t in (atom_energies, forces, virials, energies)]
         return _Chunk(first, stop, *arrays)
 
@@ -175,8 +175,8 @@ class Committee:
             raise InputError(f"member {index} of a committee of {self.n_members}")
         settings = self.network.settings.model_copy(update={"n_members": 1})
         network = VIMPNN(settings, self.network.species, self.network.basis.channels)
-        names = {name for name, _ in self.network.named_parameters()}
-        state = {k: v[index : index + 1] if k in names else v for k, v in self.network.state_dict().items()}
+        shapes = {k: v.shape for k, v in network.state_dict().items()}
+        state = {k: v if v.shape == shapes[k] else v[index : index + 1] for k, v in self.network.state_dict().items()}
         network.load_state_dict({k: v.clone() for k, v in state.items()})
         return Committee(network, self.header.model_copy(update={"network": settings}))
 

@@ -14,12 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .data import Batch, Example, join_examples
-from .graph import sum_atoms
+from .graph import join_graphs, sum_atoms
 from .metrics import Numbers
 from .settings import TrainSettings, UpdateSettings
 from .vimpnn import VIMPNN
 
 FitSettings = TrainSettings | UpdateSettings
+
+MOVED = 0.02
+"""Å by which atoms are displaced to differentiate along the error of the forces."""
 
 
 @dataclass
@@ -64,31 +67,76 @@ class Sampler:
         return batch
 
 
+@dataclass(frozen=True)
+class Errors:
+    """How far a network is off on a batch: energy per atom (m, s) eV, force components (m, n, 3) eV/Å (0: unknown)."""
+
+    energy: Float[Tensor, "m s"]
+    force: Float[Tensor, "m n 3"]
+
+
+def errors_of(network: VIMPNN, batch: Batch) -> Errors:
+    """Errors of every member."""
+    atom_energies, forces, _ = network.energies_and_forces(batch.graph)
+    energies = sum_atoms(atom_energies, batch.graph.structure, batch.graph.n_structures)
+    known = batch.has_forces[batch.graph.structure].unsqueeze(-1)
+    return Errors((energies - batch.energies) / batch.n_atoms, (forces - batch.forces) * known)
+
+
 def loss_of(
-    network: VIMPNN, batch: Batch, weights: Float[Tensor, "m s"], settings: FitSettings
-) -> tuple[Float[Tensor, " m"], Float[Tensor, " m"], Float[Tensor, " m"]]:
-    """Loss of each member, and its mean absolute errors of energy (eV/atom) and force (eV/Å).
+    errors: Errors, batch: Batch, weights: Float[Tensor, "m s"], settings: FitSettings
+) -> tuple[Float[Tensor, " m"], Float[Tensor, "m s"], Float[Tensor, "m n 3"]]:
+    """Loss of each member, and its derivative by the energies (per eV) and by the forces (per eV/Å).
 
     L_m = mean_s w_ms [ w_E H_δ(ΔE/n) + w_F mean_v Σ_x H_δ(ΔF_vx) ],   H_δ(x) = δ² (√(1 + (x/δ)²) − 1)  (smooth Huber)
 
     Args:
-        network: stacked members.
+        errors: of the network on the batch.
         batch: targets.
         weights: (n_members, n_structures), the bootstrap weights.
         settings: w_E, w_F, δ (for the energy δ/3 per atom).
     """
-    atom_energies, forces, _ = network.energies_and_forces(batch.graph, create_graph=True)
-    energy_error = (sum_atoms(atom_energies, batch.graph) - batch.energies) / batch.n_atoms
-    force_error = (forces - batch.forces) * batch.has_forces[batch.graph.structure].unsqueeze(-1)
-    by_atom = _huber(force_error, settings.huber).sum(-1)
-    by_structure = sum_atoms(by_atom, batch.graph) / batch.n_atoms
-    loss = settings.energy_weight * _huber(energy_error, settings.huber / 3) + settings.force_weight * by_structure
-    force_mae = force_error.detach().abs().mean((1, 2)) / batch.has_forces.mean().clamp(min=1e-12)
-    return (weights * loss).mean(1), energy_error.detach().abs().mean(1), force_mae
+    structure, delta = batch.graph.structure, settings.huber
+    by_energy = settings.energy_weight * weights / batch.graph.n_structures
+    by_force = settings.force_weight * weights / (batch.graph.n_structures * batch.n_atoms)
+    value, g_energy = _huber(errors.energy, delta / 3)
+    pushed, g_force = _huber(errors.force, delta)
+    by_structure = sum_atoms(pushed.sum(-1), structure, batch.graph.n_structures)
+    loss = (by_energy * value + by_force * by_structure).sum(1)
+    return loss, by_energy * g_energy / batch.n_atoms, by_force[:, structure].unsqueeze(-1) * g_force
 
 
-def _huber(x: Tensor, delta: float) -> Tensor:
-    return delta**2 * (torch.sqrt(1 + (x / delta) ** 2) - 1)
+def _huber(x: Tensor, delta: float) -> tuple[Tensor, Tensor]:
+    """H_δ(x) and its derivative."""
+    root = torch.sqrt(1 + (x / delta) ** 2)
+    return delta**2 * (root - 1), x / root
+
+
+def surrogate_loss(
+    network: VIMPNN, batch: Batch, g_energy: Float[Tensor, "m s"], g_force: Float[Tensor, "m n 3"]
+) -> Float[Tensor, ""]:
+    """A function of energies alone whose gradient by the weights is that of the loss.
+
+    With f = ∂L/∂F and F = −∂E/∂x, the forces' part of the gradient is −∂/∂weights of the derivative of E along f. That
+    derivative is taken as (E(x + tf) − E(x − tf))/2t, t such that the atoms of a structure move by `MOVED` (root mean
+    square): no second derivative of the network is needed, which would cost as much again. The error is of the order of
+    (MOVED / width of the features of the surface)², some 1e-3.
+
+    Args:
+        network: with gradients by its weights.
+        batch: structures.
+        g_energy, g_force: from `loss_of`.
+    """
+    graph = batch.graph
+    square = sum_atoms(g_force.square().sum(-1), graph.structure, graph.n_structures) / batch.n_atoms
+    t = MOVED / square.sqrt().clamp(min=1e-12)
+    moved = t[:, graph.structure].unsqueeze(-1) * g_force
+    stretch = moved[:, graph.neighbour] - moved[:, graph.centre]
+    both = join_graphs([graph, graph])
+    atoms = network(torch.cat([graph.vectors + stretch, graph.vectors - stretch], dim=1), both)
+    energies = sum_atoms(atoms, both.structure, both.n_structures)
+    slope = 1 / (2 * t)
+    return (energies * torch.cat([0.5 * g_energy - slope, 0.5 * g_energy + slope], dim=1)).sum()
 
 
 class Fit:
@@ -146,8 +194,9 @@ class Fit:
         chosen = self.sampler.draw()
         batch = join_examples([self.examples[k] for k in chosen])
         self.optimiser.zero_grad(set_to_none=True)
-        loss, energy_mae, force_mae = loss_of(self.network, batch, self.weights[:, chosen], self.settings)
-        loss.sum().backward()
+        errors = errors_of(self.network.requires_grad_(False), batch)
+        loss, g_energy, g_force = loss_of(errors, batch, self.weights[:, chosen], self.settings)
+        surrogate_loss(self.network.requires_grad_(True), batch, g_energy, g_force).backward()
         self._clip()
         for group in self.optimiser.param_groups:
             group["lr"] = self.rate()
@@ -156,9 +205,9 @@ class Fit:
         self._average()
         return {
             "step": self.n_steps,
-            "loss": float(loss.detach().mean()),
-            "energy_mae_mev_per_atom": 1e3 * float(energy_mae.mean()),
-            "force_mae_mev_per_A": 1e3 * float(force_mae.mean()),
+            "loss": float(loss.mean()),
+            "energy_mae_mev_per_atom": 1e3 * float(errors.energy.abs().mean()),
+            "force_mae_mev_per_A": 1e3 * float(errors.force.abs().mean() / batch.has_forces.mean().clamp(min=1e-12)),
         }
 
     @torch.no_grad()

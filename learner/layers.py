@@ -16,9 +16,9 @@ from torch_geometric.utils import scatter
 class MemberLinear(nn.Module):
     """y_m = x_m W_m + b_m for each member m."""
 
-    def __init__(self, n_members: int, n_in: int, n_out: int, bias: bool = True, gain: float = 1.0) -> None:
+    def __init__(self, n_members: int, n_in: int, n_out: int, bias: bool = True) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(n_members, n_in, n_out) * (gain / math.sqrt(n_in)))
+        self.weight = nn.Parameter(torch.randn(n_members, n_in, n_out) / math.sqrt(max(n_in, 1)))
         self.bias = nn.Parameter(torch.zeros(n_members, 1, n_out)) if bias else None
 
     def forward(self, x: Float[Tensor, "m n i"]) -> Float[Tensor, "m n o"]:
@@ -45,6 +45,24 @@ class MemberGRU(nn.Module):
         h_r, h_z, h_c = self.from_hidden(h).chunk(3, dim=2)
         c = torch.tanh(x_c + torch.sigmoid(x_r + h_r) * h_c)
         return c + torch.sigmoid(x_z + h_z) * (h - c)
+
+
+class GatedResidual(nn.Module):
+    """Gated update that adds to the hidden states: h' = h + σ(x W_z + h V_z) ⊙ silu(x W_c + h V_c).
+
+    A GRU pulls every state towards tanh of something, in [−1, 1]; on larger crystals than those learnt from, whose
+    messages are larger, it saturates, and its error grows. This keeps the gate and drops the pull.
+    """
+
+    def __init__(self, n_members: int, n_in: int, n_features: int) -> None:
+        super().__init__()
+        self.from_message = MemberLinear(n_members, n_in, 2 * n_features)
+        self.from_hidden = MemberLinear(n_members, n_features, 2 * n_features, bias=False)
+
+    def forward(self, x: Float[Tensor, "m n i"], h: Float[Tensor, "m n f"]) -> Float[Tensor, "m n f"]:
+        """New hidden states from the message x and the old ones."""
+        z, c = (self.from_message(x) + self.from_hidden(h)).chunk(2, dim=2)
+        return h + torch.sigmoid(z) * nn.functional.silu(c)
 
 
 def gather_rows(x: Float[Tensor, "n f"], index: Int[Tensor, "a w"]) -> Float[Tensor, "a w f"]:

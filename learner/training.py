@@ -20,7 +20,7 @@ from .committee import Committee, Header
 from .data import Example, dataset_hash, join_examples, make_examples, reference_energies
 from .errors import InputError
 from .fit import Fit
-from .graph import join_graphs
+from .graph import Graph, join_graphs
 from .metrics import Numbers, evaluate, structure_errors
 from .model_files import write_whole
 from .settings import NetworkSettings, TrainSettings, UpdateSettings
@@ -28,6 +28,8 @@ from .vimpnn import VIMPNN, seeded
 
 Errors = dict[str, np.ndarray]
 Progress = Callable[[Numbers], None]
+
+MEASURED = 400
 
 
 @dataclass(frozen=True)
@@ -226,14 +228,14 @@ def means(errors: dict[str, Errors]) -> dict[str, dict[str, float]]:
 
 @torch.no_grad()
 def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
-    """Set what is measured, not learnt: the bond basis, the cohesion a[Z], c[Z], the scale of ε.
+    """Set what is measured, not learnt: the bond basis, the size of messages, the cohesion a[Z], c[Z], the scale of ε.
 
-    The basis is whitened over all atoms; a[Z] and c[Z] are the least-squares fit of the energies by the two trends; the
-    scale of ε is the root mean square of the forces (eV, per Å), or of the energy per atom that is left where there are
-    no forces.
+    Basis and messages are measured over the atoms of at most `MEASURED` structures, evenly drawn; a[Z] and c[Z] are the
+    least-squares fit of the energies by the two trends; the scale of ε is the root mean square of the forces (eV, per
+    Å), or of the energy per atom that is left where there are no forces.
     """
     graph = join_graphs([e.graph for e in examples])
-    network.basis.whiten(graph)
+    network.standardise(_part(examples))
     batch = join_examples(examples)
     design = torch.zeros(len(examples), *network.offset.shape, dtype=torch.float64)
     for term, trend in enumerate(network.trends(graph).double()):
@@ -247,6 +249,11 @@ def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
     pushed = batch.forces[batch.has_forces[graph.structure] > 0]
     scale = float(pushed.square().mean().sqrt()) if len(pushed) else float(left.square().mean().sqrt())
     network.energy_scale.fill_(max(scale, 1e-2))
+
+
+def _part(examples: Sequence[Example]) -> Graph:
+    """Every k-th structure, at most `MEASURED`, as one graph."""
+    return join_graphs([e.graph for e in examples[:: -(-len(examples) // MEASURED)]])
 
 
 def common_method(structures: Sequence[Atoms], expected: str | None) -> str | None:

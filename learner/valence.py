@@ -68,14 +68,19 @@ class PairTables:
         self.metallic: Float[np.ndarray, "s s"] = metal[:, None] * metal[None]
 
 
-def possible_channels(species: Sequence[int]) -> tuple[str, ...]:
-    """The channels that are not zero at every distance for these species (a pure metal: non-bonded and metallic)."""
+def possible_channels(species: Sequence[int], least: float = 0.0) -> tuple[str, ...]:
+    """The channels that are not zero at every distance for these species (a pure metal: non-bonded and metallic).
+
+    Args:
+        species: atomic numbers.
+        least: ionic character up to which a bond does not count as ionic (two metals: usually less than 0.05).
+    """
     pair = PairTables(species)
     covalent = bool(np.any((1 - pair.ionic) * (1 - pair.metallic) > 0))
     present = {
         "non_bonded": True,
         "metallic": bool(np.any(pair.metallic > 0)),
-        "ionic": bool(np.any(pair.ionic > 0)),
+        "ionic": bool(np.any(pair.ionic > least)),
         "covalent_single": covalent,
         "covalent_multiple": covalent,
     }
@@ -86,6 +91,15 @@ def envelope(r: Float[Tensor, "*e"], cutoff: float) -> Float[Tensor, "*e"]:
     """u(r): 1 at 0, and 0 from the cutoff on with zero slope and curvature; u = (1−x)³ (1 + 3x + 6x²), x = r/cutoff."""
     x = (r / cutoff).clamp(max=1.0)
     return (1 - x) ** 3 * (1 + x * (3 + 6 * x))
+
+
+def smooth_cutoff(r: Float[Tensor, "*e"], cutoff: float) -> Float[Tensor, "*e"]:
+    """As `envelope`, but near 1 over more of the way (1/2 at 0.68 of it): u = 1 − 28x⁶ + 48x⁷ − 21x⁸.
+
+    Source: Gasteiger, Groß & Günnemann, Directional message passing (2020), with p = 6.
+    """
+    x = (r / cutoff).clamp(max=1.0)
+    return 1 - x**6 * (28 - x * (48 - 21 * x))
 
 
 def bonded(r: Float[Tensor, "*e"], r0: Float[Tensor, "*e"], u: Float[Tensor, "*e"]) -> Float[Tensor, "*e"]:

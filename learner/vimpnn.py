@@ -1,16 +1,15 @@
 """VIMPNN: the valence-informed message passing network, as a committee in one batched pass.
 
-Symbols: v an atom, w its neighbour, h_v its hidden state, e_vw the bond, BT a bond type (channel).
+Symbols: v an atom, w its neighbour, h_v its hidden state, r the bond's length, r̂ its direction, BT a bond type.
 
     h⁰_v    = embed(Z_v)
-    m|BT_v  = Σ_w s_BT(v,w) M_BT(e_vw) h_w,   M_BT(e) h = Σ_k φ_k(r) W_BT,k (U h)             (filter × neighbour)
+    m|BT_v  = Σ_w s_BT(r) M_BT(r) ⊙ (U h_w),   M_BT(r) = Σ_k φ_k(r) W_BT,k                 (filter × neighbour)
     m_v     = Σ_BT λ_BT m|BT_v                                                             (combination a.ii, λ scalar)
-    p_v     = Σ_w φ_k(r) W_1k (U h_w) r̂,  q_v the same with Y_2(r̂);   m_v ← [m_v, |p_v|, |q_v|]        (if directional)
-    h'_v    = GRU(m_v, h_v)
+    p_v, q_v = Σ_w M'(r) ⊙ (U' h_w) Y_1(r̂), the same with Y_2;   m_v ← [m_v, |P p_v|, |Q q_v|]          (if directional)
+    h'_v    = h_v + σ(A m_v + B h_v) ⊙ silu(A' m_v + B' h_v)                              (gate, without a GRU's pull)
     ε_v     = n_v R(h⁰_v, …, h^T_v),   n_v = 1 − exp(−Σ_w u(r))        (0 for an isolated atom, 1 in a solid)
     E       = Σ_v E0[Z_v] + Σ_v (ε_v + a[Z_v] (√(1 + Σ_w b(r)) − 1) + c[Z_v] n_v) + Σ_{v<w} ZBL(r)
 
-The sums over w are taken before the matrices W (they are linear), so an edge costs one row of a small matrix product.
 E0 is added by the committee, in double precision. An atom's energy depends on atoms within T·cutoff, a force on twice
 as far.
 """
@@ -20,64 +19,83 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .bonds import BondBasis, Bonds
+from . import kernels
+from .bonds import BondBasis
 from .graph import Graph
-from .layers import MemberGRU, MemberLinear, gather_rows, sum_by
-from .repulsion import ZBL
+from .layers import GatedResidual, MemberLinear
+from .moments import moments
 from .settings import NetworkSettings
-from .valence import bonded, envelope, possible_channels
+from .valence import possible_channels
+
+LEAST_IONIC = 0.05
 
 
 class Message(nn.Module):
-    """One step's message: neighbour sum, mixing by bond type, invariants of the moments."""
+    """One step's message: moments of the neighbours by bond type, their invariants, all of about unit size.
+
+    Attributes:
+        mean: (m, 1, f) of the scalar moment; scale: (3,) of the three moments; both measured, not learnt.
+    """
+
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, settings: NetworkSettings, basis: BondBasis) -> None:
         super().__init__()
-        m, f, c = settings.n_members, settings.n_features, settings.n_message_features
+        m, f, d = settings.n_members, settings.n_features, settings.n_directions
         self.settings, self.n_channels = settings, len(basis.channels)
-        self.rows = [basis.n_scalar, basis.n_first, basis.n_second]
-        self.send = MemberLinear(m, f, c, bias=False)
+        self.send = MemberLinear(m, f, f + d, bias=False)
         own = 1 if settings.message == "shared" else self.n_channels
-        self.matrix = nn.Parameter(torch.randn(m, own, settings.n_radial * c, f) / (settings.n_radial * c) ** 0.5)
-        self.channel = nn.Parameter(torch.full((m, self.n_channels, 1, 1), 1 / self.n_channels**0.5))
-        if settings.directional:
-            k = settings.n_radial_directional * c
-            self.first = MemberLinear(m, k, settings.n_directions, bias=False)
-            self.second = MemberLinear(m, k, settings.n_directions, bias=False)
+        self.filters = nn.Parameter(torch.randn(m, own, settings.n_radial, f + 2 * d) / basis.n_rows**0.5)
+        self.channel = nn.Parameter(torch.ones(m, self.n_channels, 1, 1))
+        if d:
+            self.first = MemberLinear(m, d, d, bias=False)
+            self.second = MemberLinear(m, d, d, bias=False)
+        self.register_buffer("mean", torch.zeros(m, 1, f))
+        self.register_buffer("scale", torch.ones(3))
 
     @property
     def n_out(self) -> int:
-        """Width of the message that the GRU gets."""
-        return self.settings.n_features + (2 * self.settings.n_directions if self.settings.directional else 0)
+        """Width of the message."""
+        return self.settings.n_features + 2 * self.settings.n_directions
 
     def forward(
-        self, h: Float[Tensor, "m n f"], rows: Float[Tensor, "mn r slots"], index: Tensor
+        self, h: Float[Tensor, "m n f"], rows: Tensor, harmonics: Tensor, mix: Tensor, graph: Graph, measure: bool
     ) -> Float[Tensor, "m n o"]:
         """Message of every atom.
 
         Args:
             h: hidden states.
-            rows: the bond basis B of every member's atoms, members stacked.
-            index: (m·n, n_neighbours) row of each neighbour among the stacked atoms.
+            rows, harmonics: of every edge, from the basis.
+            mix: of the rows of each channel.
+            graph: the edges.
+            measure: set `mean` and `scale` by what these atoms get.
         """
         m, n, _ = h.shape
-        sent = self.send(h)
-        moments = torch.bmm(rows, gather_rows(sent.reshape(m * n, -1), index))
-        scalar, first, second = (a.reshape(m, n, -1) for a in moments.split(self.rows, dim=1))
-        mixed = (self.channel * self.matrix).reshape(m, -1, self.settings.n_features)
-        if not self.settings.directional:
-            return torch.bmm(scalar, mixed)
-        p = self.first(first.reshape(m, n * 3, -1)).reshape(m, n, 3, -1)
-        q = self.second(second.reshape(m, n * 5, -1)).reshape(m, n, 5, -1)
+        weights = (self.channel * (mix @ self.filters)).flatten(1, 2)
+        scalar, first, second = moments(rows, harmonics, weights, self.send(h), graph.centre, graph.neighbour)
+        if measure:
+            self._measure(scalar, first, second)
+        scalar = (scalar - self.mean) * self.scale[0]
+        if not self.settings.n_directions:
+            return scalar
+        p = self.first(first.flatten(1, 2)).reshape(m, n, 3, -1) * self.scale[1]
+        q = self.second(second.flatten(1, 2)).reshape(m, n, 5, -1) * self.scale[2]
         squares = torch.cat([(p * p).sum(2), (q * q).sum(2)], dim=2)
-        return torch.cat([torch.bmm(scalar, mixed), torch.sqrt(1 + squares) - 1], dim=2)
+        return torch.cat([scalar, torch.sqrt(1 + squares) - 1], dim=2)
+
+    @torch.no_grad()
+    def _measure(self, scalar: Tensor, first: Tensor, second: Tensor) -> None:
+        self.mean.copy_(scalar.mean(1, keepdim=True))
+        sizes = [(scalar - self.mean).square().mean(), first.square().sum(2).mean(), second.square().sum(2).mean()]
+        self.scale.copy_(torch.stack(sizes).nan_to_num(1.0).clamp(min=1e-6).rsqrt())
 
 
 class VIMPNN(nn.Module):
-    """A committee of VIMPNN networks; with n_members = 1 the paper's single network.
+    """A committee of VIMPNN networks; with n_members = 1 a single network.
 
     Args:
         settings: widths, steps, cutoff.
@@ -94,12 +112,11 @@ class VIMPNN(nn.Module):
         super().__init__()
         self.settings, self.species = settings, tuple(int(z) for z in species)
         m, f = settings.n_members, settings.n_features
-        self.basis = BondBasis(settings, self.species, channels or possible_channels(self.species))
-        self.repulsion = ZBL(self.species)
+        self.basis = BondBasis(settings, self.species, channels or possible_channels(self.species, LEAST_IONIC))
         self.embed = nn.Parameter(torch.randn(m, len(self.species), f))
         messages = [Message(settings, self.basis) for _ in range(settings.n_steps)]
         self.messages = nn.ModuleList(messages)
-        self.updates = nn.ModuleList(MemberGRU(m, s.n_out, f) for s in messages)
+        self.updates = nn.ModuleList(GatedResidual(m, s.n_out, f) for s in messages)
         self.hidden = MemberLinear(m, f * (settings.n_steps + 1), settings.n_readout)
         self.out = MemberLinear(m, settings.n_readout, 1)
         self.register_buffer("offset", torch.zeros(2, len(self.species)))
@@ -121,75 +138,75 @@ class VIMPNN(nn.Module):
         """Å, how far away the removal of an atom can change a force: 2 T cutoff (energies: T cutoff)."""
         return 2 * self.settings.n_steps * self.settings.cutoff
 
-    def forward(
-        self, rows: Float[Tensor, "m n r slots"], coordination: Float[Tensor, "m n"], graph: Graph
-    ) -> Float[Tensor, "m n"]:
-        """n_v R(h⁰_v, …, h^T_v) of each atom, eV: what is learnt.
+    def forward(self, vectors: Float[Tensor, "m e 3"], graph: Graph, measure: bool = False) -> Float[Tensor, "m n"]:
+        """Energy of each atom, eV, without E0.
 
         Args:
-            rows: the bond basis B as each member sees it.
-            coordination: Σ_w u(r), as each member sees it.
-            graph: species and neighbours.
+            vectors: r_vw (Å) as each member sees it; those of the graph are not looked at.
+            graph: species and edges.
+            measure: first set the normalisation of the messages by these atoms.
         """
-        m, n = coordination.shape
-        known = torch.cat([graph.neighbours, torch.arange(n)[:, None]], dim=1)
-        index = (known + n * torch.arange(m)[:, None, None]).flatten(0, 1)
-        stacked = rows.flatten(0, 1)
+        rows, sums, harmonics = self.basis(vectors, self.species_pairs(graph), graph.centre, len(graph.species))
         h = self.embed[:, graph.species]
         states = [h]
         for message, update in zip(self.messages, self.updates, strict=True):
-            h = update(message(h, stacked, index), h)
+            h = update(message(h, rows, harmonics, self.basis.mix, graph, measure), h)
             states.append(h)
         epsilon = self.out(nn.functional.silu(self.hidden(torch.cat(states, dim=2)))).squeeze(2)
-        return self.energy_scale * (1 - torch.exp(-coordination)) * epsilon
+        trends = _trends(sums)
+        cohesion = (self.offset[:, graph.species] * trends).sum(1)
+        return self.energy_scale * trends[:, 1] * epsilon + cohesion + sums[..., 2]
 
-    def cohesion(self, graph: Graph, r: Float[Tensor, "n w"] | None = None) -> Float[Tensor, " n"]:
-        """a[Z_v] (√(1 + Σ_w b) − 1) + c[Z_v] n_v of each atom, eV: the trend, fitted before training."""
-        return (self.offset[:, graph.species] * self.trends(graph, r)).sum(0)
+    def species_pairs(self, graph: Graph) -> Int[Tensor, " e"]:
+        """Index of each edge's pair of species in the table of the basis."""
+        return graph.species[graph.centre] * len(self.species) + graph.species[graph.neighbour]
 
-    def trends(self, graph: Graph, r: Float[Tensor, "n w"] | None = None) -> Float[Tensor, "2 n"]:
-        """√(1 + Σ_w b) − 1 and n_v = 1 − exp(−Σ_w u) of each atom, at distances r (Å) if not those of the graph."""
-        r = torch.linalg.vector_norm(graph.vectors, dim=-1) if r is None else r
-        u = envelope(r, self.cutoff)
-        b = bonded(r, self.basis.r0[graph.species[:, None], graph.species[graph.neighbours]], u)
-        return torch.stack([torch.sqrt(1 + b.sum(-1)) - 1, 1 - torch.exp(-u.sum(-1))])
+    @torch.no_grad()
+    def trends(self, graph: Graph) -> Float[Tensor, "2 n"]:
+        """√(1 + Σ_w b) − 1 and n_v = 1 − exp(−Σ_w u) of each atom: what a[Z] and c[Z] multiply."""
+        _, sums, _ = self.basis(graph.vectors[None], self.species_pairs(graph), graph.centre, len(graph.species))
+        return _trends(sums)[0]
 
-    def fixed_energies(self, bonds: Bonds, graph: Graph) -> tuple[Float[Tensor, " n"], Float[Tensor, "n w"]]:
-        """What is the same for every member: cohesion and ZBL of each atom, eV, and its derivative by r, eV/Å."""
-        with torch.enable_grad():
-            r = bonds.r.requires_grad_(True)
-            energies = self.cohesion(graph, r) + self.repulsion(r, graph)
-            (slope,) = torch.autograd.grad(energies.sum(), r)
-        return energies.detach(), slope
+    @torch.no_grad()
+    def standardise(self, graph: Graph) -> None:
+        """Whiten the basis and normalise the messages by the atoms of a graph."""
+        n = len(graph.species)
+        rows, _, _ = self.basis(graph.vectors[None], self.species_pairs(graph), graph.centre, n)
+        self.basis.whiten(rows.new_zeros(n, rows.shape[2]).index_add(0, graph.centre, rows[0]))
+        self(graph.vectors.expand(self.settings.n_members, -1, -1), graph, measure=True)
 
     def energies_and_forces(
-        self, graph: Graph, create_graph: bool = False
+        self, graph: Graph
     ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
         """Atom energies (eV), forces (eV/Å) and virials Σ r ⊗ ∂E/∂r (eV) of every member, without E0.
 
-        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. Each member has its own copy of the bond basis, so that one backward pass
-        gives every member's own gradient; the basis itself, and its slope, is worked out once for all of them.
-
-        Args:
-            graph: the batch.
-            create_graph: keep the graph of the gradient, for training on forces.
+        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. Each member has its own copy of the edges, so that one backward pass gives
+        every member's own gradient.
         """
-        m, (n, width) = self.settings.n_members, graph.neighbours.shape
-        bonds = self.basis(graph)
-        fixed, slope = self.fixed_energies(bonds, graph)
-        rows = bonds.rows.expand(m, -1, -1, -1).contiguous().requires_grad_(True)
-        coordination = bonds.u.sum(-1).expand(m, n).contiguous().requires_grad_(True)
+        vectors = graph.vectors.expand(self.settings.n_members, -1, -1).contiguous().requires_grad_(True)
         with torch.enable_grad():
-            learnt = self(rows, coordination, graph)
-            g_rows, g_coordination = torch.autograd.grad(
-                learnt.sum(), (rows, coordination), create_graph=create_graph, materialize_grads=True
-            )
-        g = bonds.pull_back(slope, g_coordination, g_rows)
-        pulled = sum_by(g.permute(1, 3, 0, 2).reshape(n * width, -1), graph.neighbours.reshape(-1), n)
-        forces = g.sum(3) - pulled.reshape(n, m, 3).transpose(0, 1)
-        outer = torch.einsum("mniw,nwj->nmij", g.detach(), graph.vectors)
-        virial = sum_by(outer.reshape(n, -1), graph.structure, graph.n_structures)
-        return learnt + fixed, forces, virial.reshape(-1, m, 3, 3).transpose(0, 1)
+            energies = self(vectors, graph)
+            (g,) = torch.autograd.grad(energies.sum(), vectors)
+        forces, virials = collect(g, graph)
+        return energies.detach(), forces, virials
+
+
+def collect(g: Float[Tensor, "m e 3"], graph: Graph) -> tuple[Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
+    """Forces (eV/Å) and virials (eV) from ∂E/∂r_vw of every member."""
+    m = len(g)
+    forces, virials = g.new_zeros(m, len(graph.species), 3), g.new_zeros(m, graph.n_structures, 3, 3)
+    if g.device.type == "cpu":
+        arrays = (graph.centre, graph.neighbour, graph.structure, graph.vectors, g.contiguous(), forces, virials)
+        kernels.forces_and_virials(*(x.numpy() for x in arrays))
+    else:
+        forces.index_add_(1, graph.centre, g).index_add_(1, graph.neighbour, g, alpha=-1)
+        outer = g.unsqueeze(3) * graph.vectors.unsqueeze(1)
+        virials.index_add_(1, graph.structure[graph.centre], outer)
+    return forces, virials
+
+
+def _trends(sums: Float[Tensor, "m n 3"]) -> Float[Tensor, "m 2 n"]:
+    return torch.stack([torch.sqrt(1 + sums[..., 1]) - 1, 1 - torch.exp(-sums[..., 0])], dim=1)
 
 
 def seeded(settings: NetworkSettings, species: Sequence[int], seed: int) -> VIMPNN:

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from learner.errors import InputError
-from learner.graph import Graph, sum_atoms
 
+from .graph import Graph, sum_atoms
 from .settings import Auxiliary, PaperSettings
 
 SCALES = (0.85, 1.55)

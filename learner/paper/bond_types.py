@@ -16,8 +16,9 @@ from jaxtyping import Int
 from torch import Tensor
 
 from learner.errors import InputError
-from learner.graph import Graph
 from learner.valence import metallic_fraction
+
+from .graph import Graph
 
 HARD = ("none", "single", "double", "triple", "aromatic", "metallic")
 _ORDER = {"1": "single", "2": "double", "3": "triple", "a": "aromatic"}

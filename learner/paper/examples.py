@@ -12,9 +12,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from learner.data import composition, read_labels
-from learner.graph import Graph, build_graph, join_graphs
 
 from .bond_types import edge_types
+from .graph import Graph, build_graph, join_graphs
 from .network import PaperNetwork
 
 

@@ -16,12 +16,12 @@ from pydantic import ConfigDict, Field
 from torch import Tensor
 
 from learner.data import composition
-from learner.graph import Graph, sum_atoms
 from learner.layers import sum_by
 from learner.model_files import ModelHeader, fill, read_model, write_model
 from learner.prediction import Prediction
 
 from .examples import Input, join_inputs, make_inputs
+from .graph import Graph, sum_atoms
 from .network import PaperNetwork
 from .settings import PaperSettings
 

@@ -30,11 +30,11 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from learner.bonds import bessel
-from learner.graph import Graph
 from learner.layers import MemberGRU, gather_rows
 from learner.valence import PairTables, bonded, channel_weights, envelope, possible_channels
 
 from .auxiliaries import AuxiliaryReadout
+from .graph import Graph
 from .settings import PaperSettings
 
 
@@ -167,7 +167,7 @@ class PaperNetwork(nn.Module):
         r = torch.linalg.vector_norm(graph.vectors, dim=-1)
         u = envelope(r, self.settings.cutoff)
         shares = self._shares(r, u, graph, types)
-        features = bessel(r, u, self.settings.n_radial, self.settings.cutoff)
+        features = bessel(r, u, self.settings.n_radial, self.settings.cutoff).transpose(1, 2)
         if self.types_are_features:
             features = torch.cat([features, shares], dim=1)
         weights = u.unsqueeze(1) * shares if self.settings.network == "vimpnn" else u.unsqueeze(1)

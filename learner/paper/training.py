@@ -25,12 +25,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from learner.data import composition, read_labels
 from learner.errors import InputError
 from learner.fit import Sampler
-from learner.graph import join_graphs, sum_atoms
 from learner.metrics import Numbers
 from learner.training import common_method
 
 from .bond_types import all_hard_types
 from .examples import Example, join, make_examples
+from .graph import join_graphs, sum_atoms
 from .model import PaperHeader, PaperModel, atom_energies_and_forces
 from .network import PaperNetwork
 from .settings import PaperSettings, PaperTrainSettings

@@ -14,7 +14,7 @@ from learner.committee import Committee, Header
 from learner.settings import NetworkSettings
 from learner.vimpnn import seeded
 
-SMALL = NetworkSettings(n_members=3, n_features=16, n_message_features=8, n_directions=8, cutoff=4.5, dtype="float64")
+SMALL = NetworkSettings(n_members=3, n_features=16, n_directions=8, cutoff=4.5, dtype="float64")
 
 
 @pytest.fixture(autouse=True, scope="session")

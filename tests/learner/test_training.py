@@ -14,7 +14,7 @@ from learner.training import not_worse
 
 from .conftest import cluster, with_label
 
-TINY = NetworkSettings(n_members=2, n_features=16, n_message_features=8, n_directions=4, n_radial=5)
+TINY = NetworkSettings(n_members=2, n_features=16, n_directions=4, n_radial=5, n_readout=32)
 QUICK = TrainSettings(steps=15, batch_atoms=60, validate_every=5)
 SHORT = UpdateSettings(steps=10, batch_atoms=60)
 

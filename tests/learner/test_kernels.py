@@ -1,0 +1,139 @@
+"""The compiled loops do what the operations of torch do; forces are learnt as by second derivatives."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from ase import Atoms
+
+import learner.bonds
+import learner.vimpnn
+from learner.bonds import BondBasis, bonds_by_torch
+from learner.data import join_examples, make_examples
+from learner.fit import MOVED, errors_of, loss_of, surrogate_loss
+from learner.moments import moments, moments_by_torch
+from learner.repulsion import OFF, zbl
+from learner.settings import TrainSettings
+from learner.valence import PairTables, bonded, channel_weights, possible_channels, smooth_cutoff
+from learner.vimpnn import seeded
+
+from .conftest import SMALL, cluster, with_label
+
+CHANNELS = possible_channels([6, 8, 13])
+
+
+def edges(n_atoms, n_edges, n_members=2, seed=0):
+    """Random edges, sorted by their centre, none longer than 5.5 Å (some beyond the cutoff)."""
+    rng = np.random.default_rng(seed)
+    centre = torch.from_numpy(np.sort(rng.integers(0, n_atoms, n_edges)))
+    neighbour = torch.from_numpy(rng.integers(0, n_atoms, n_edges))
+    vectors = torch.from_numpy(rng.normal(size=(n_members, n_edges, 3)))
+    length = torch.from_numpy(rng.uniform(0.5, 5.5, (n_members, n_edges, 1)))
+    pair = torch.from_numpy(rng.integers(0, 9, n_edges))
+    return centre, neighbour, vectors / vectors.norm(dim=-1, keepdim=True) * length, pair
+
+
+def gradients(outputs, inputs, seed=1):
+    """Of a random linear function of the outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    total = sum((o * torch.randn(o.shape, generator=generator, dtype=o.dtype)).sum() for o in outputs)
+    return torch.autograd.grad(total, inputs)
+
+
+def test_bonds_and_their_gradient():
+    basis = BondBasis(SMALL, [6, 8, 13], CHANNELS)
+    centre, _, vectors, pair = edges(7, 60)
+    vectors.requires_grad_(True)
+    a = basis(vectors, pair, centre, 7)
+    b = bonds_by_torch(vectors, pair, centre, 7, basis.table, basis.spacing, basis.n_rows)
+    for x, y in zip(a, b, strict=True):
+        assert x.shape == y.shape
+        assert torch.allclose(x, y, atol=1e-11)
+    assert torch.allclose(gradients(a, [vectors])[0], gradients(b, [vectors])[0], atol=1e-9)
+    far = vectors.detach().norm(dim=-1) > SMALL.cutoff
+    assert far.any()
+    assert (a[0][far] == 0).all()
+
+
+def test_the_table_is_the_function_it_tabulates():
+    species = [6, 8, 13]
+    basis, pair = BondBasis(SMALL, species, CHANNELS), PairTables(species)
+    r = torch.linspace(0.3, 4.7, 997, dtype=torch.float64)
+    vectors = torch.stack([r, 0 * r, 0 * r], dim=1)[None]
+    for v, w in ((0, 0), (0, 1), (2, 1), (2, 2)):
+        rows, sums, _ = basis(vectors, torch.full((len(r),), 3 * v + w), torch.arange(len(r)), len(r))
+        u = smooth_cutoff(r, SMALL.cutoff)
+        full = torch.full_like(r, float(pair.r0[v, w]))
+        b = bonded(r, full, u)
+        kinds = [torch.full_like(r, float(t[v, w])) for t in (pair.ionic, pair.metallic)]
+        weights = channel_weights(b, r, full, *kinds, CHANNELS)
+        third = u * torch.sin(3 * torch.pi * r / SMALL.cutoff) * SMALL.cutoff / r
+        for k, weight in enumerate(weights):
+            assert torch.allclose(rows[0, :, k * SMALL.n_radial + 2], weight * third, atol=1e-8)
+        repulsion = 0.5 * zbl(r, species[v], species[w], OFF * float(full[0]))
+        assert torch.allclose(sums[0], torch.stack([u, b, repulsion], dim=1), atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("n_directions", [0, 5])
+@pytest.mark.parametrize("n_edges", [0, 1, 50, 5000])
+def test_moments_and_their_gradients(n_directions, n_edges):
+    centre, neighbour, *_ = edges(9, n_edges)
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, n_edges, 7), (2, n_edges, 8), (2, 7, 6 + 2 * n_directions), (2, 9, 6 + n_directions)]
+    inputs = [torch.randn(s, generator=generator, dtype=torch.float64, requires_grad=True) for s in shapes]
+    a, b = (f(*inputs, centre, neighbour) for f in (moments, moments_by_torch))
+    for x, y in zip(a, b, strict=True):
+        assert x.shape == y.shape
+        assert torch.allclose(x, y, atol=1e-10)
+    for x, y in zip(gradients(a, inputs), gradients(b, inputs), strict=True):
+        assert torch.allclose(x, y, atol=1e-9)
+
+
+def test_forces_are_learnt_as_by_second_derivatives(monkeypatch):
+    structures = [with_label(cluster(n, seed=n)) for n in (6, 9, 12)] + [with_label(cluster(7), energy=3.0)]
+    network = seeded(SMALL, [13], 0)
+    batch = join_examples(make_examples(structures, {13: 0.0}, SMALL.cutoff, torch.float64))
+    network.standardise(batch.graph)
+    weights = torch.from_numpy(np.random.default_rng(0).uniform(0.5, 1.5, (3, 4)))
+    settings = TrainSettings()
+    _, g_energy, g_force = loss_of(errors_of(network, batch), batch, weights, settings)
+    parameters = list(network.parameters())
+    cheap = torch.autograd.grad(surrogate_loss(network, batch, g_energy, g_force), parameters)
+
+    monkeypatch.setattr(learner.vimpnn, "moments", moments_by_torch)
+    monkeypatch.setattr(BondBasis, "forward", lambda s, *edges: bonds_by_torch(*edges, s.table, s.spacing, s.n_rows))
+    vectors = batch.graph.vectors.expand(3, -1, -1).clone().requires_grad_(True)
+    atoms = network(vectors, batch.graph)
+    (g,) = torch.autograd.grad(atoms.sum(), vectors, create_graph=True)
+    zero = torch.zeros(3, len(batch.forces), 3, dtype=torch.float64)
+    forces = zero.index_add(1, batch.graph.centre, g).index_add(1, batch.graph.neighbour, g, alpha=-1)
+    by_atom = g_energy[:, batch.graph.structure]
+    exact = torch.autograd.grad((atoms * by_atom).sum() + (forces * g_force).sum(), parameters)
+    a, b = (torch.cat([x.flatten() for x in grads]) for grads in (cheap, exact))
+    assert MOVED <= 0.02
+    assert float((a - b).norm() / b.norm()) < 5e-3
+
+
+def test_the_loss_and_its_derivative():
+    structures = [with_label(cluster(n, seed=n)) for n in (6, 9)]
+    network = seeded(SMALL, [13], 0)
+    batch = join_examples(make_examples(structures, {13: 0.0}, SMALL.cutoff, torch.float64))
+    weights, settings = torch.ones(3, 2, dtype=torch.float64), TrainSettings(huber=0.2)
+    errors = errors_of(network, batch)
+    _, g_energy, g_force = loss_of(errors, batch, weights, settings)
+    energy = errors.energy.clone().requires_grad_(True)
+    force = errors.force.clone().requires_grad_(True)
+    value = loss_of(type(errors)(energy, force), batch, weights, settings)[0].sum()
+    by_energy, by_force = torch.autograd.grad(value, (energy, force))
+    assert torch.allclose(by_energy / batch.n_atoms, g_energy)
+    assert torch.allclose(by_force, g_force)
+
+
+def test_an_atom_alone_has_no_edges():
+    network = seeded(SMALL, [13], 0)
+    batch = join_examples(make_examples([with_label(Atoms("Al"), energy=1.0)], {13: 0.0}, 4.5, torch.float64))
+    energies, forces, virials = network.energies_and_forces(batch.graph)
+    assert (energies == 0).all()
+    assert (forces == 0).all()
+    assert (virials == 0).all()
