@@ -21,12 +21,13 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """What plays a role: a worker class, what it is made with, how many of them and the CPUs that each reserves."""
+    """What plays a role: a worker class, what it is made with, how many of them, and what each reserves."""
 
     worker: type
     arguments: tuple[Any, ...]
     count: int
     num_cpus: float
+    num_gpus: float = 0.0
 
 
 def connect(address: str | None, num_cpus: int | None) -> bool:
@@ -68,11 +69,11 @@ class RayPool:
         specs: the workers of each role.
 
     Raises:
-        InputError: the cluster has fewer CPUs than the workers reserve, so that some would never start.
+        InputError: the cluster has fewer CPUs or GPUs than the workers reserve, so that some would never start.
     """
 
     def __init__(self, specs: Mapping[Role, ActorSpec]) -> None:
-        check_cpus(specs, float(ray.cluster_resources().get("CPU", 0.0)))
+        check_resources(specs, ray.cluster_resources())
         self.busy_seconds: dict[Role, float] = dict.fromkeys(ROLES, 0.0)
         self._specs = dict(specs)
         self._actors = {role: [_start(spec) for _ in range(spec.count)] for role, spec in self._specs.items()}
@@ -138,19 +139,25 @@ class RayPool:
             return Done(task, None, seconds, f"lost by Ray after {RETRIES} retries: {first_line(error)}")
 
 
-def check_cpus(specs: Mapping[Role, ActorSpec], available: float) -> None:
-    """Refuse workers that reserve more CPUs than there are: Ray would wait for them without a word.
+def check_resources(specs: Mapping[Role, ActorSpec], cluster: Mapping[str, float]) -> None:
+    """Refuse workers that reserve more CPUs or GPUs than there are: Ray would wait for them without a word.
+
+    Args:
+        specs: who reserves what.
+        cluster: what there is, by Ray's names.
 
     Raises:
         InputError: says who reserves how much, and what to change.
     """
-    wanted = sum(spec.count * spec.num_cpus for spec in specs.values())
-    if wanted > available + 1e-6:
-        parts = ", ".join(f"{role} {spec.count} x {spec.num_cpus:g}" for role, spec in specs.items())
-        raise InputError(
-            f"ray: the actors reserve {wanted:g} CPUs ({parts}) and the cluster has {available:g}; "
-            "lower --workers, or actors and num_cpus of the parts of a campaign, raise ray.num_cpus, or set pool=serial"
-        )
+    for name, of, remedy in (("CPU", "num_cpus", "raise ray.num_cpus, or "), ("GPU", "num_gpus", "or ")):
+        each = {role: (spec.count, getattr(spec, of)) for role, spec in specs.items() if getattr(spec, of)}
+        wanted, available = sum(n * x for n, x in each.values()), float(cluster.get(name, 0.0))
+        if wanted > available + 1e-6:
+            parts = ", ".join(f"{role} {n} x {x:g}" for role, (n, x) in each.items())
+            raise InputError(
+                f"ray: the actors reserve {wanted:g} {name}s ({parts}) and the cluster has {available:g}; "
+                f"lower --workers, or actors and {of} of the parts of a campaign, {remedy}set pool=serial"
+            )
 
 
 class PartActor:
@@ -168,5 +175,7 @@ class PartActor:
 
 def _start(spec: ActorSpec) -> Any:
     """A worker that comes back after its process died; with a retry of Ray's own, calls wait while it restarts."""
-    actor = ray.remote(PartActor).options(num_cpus=spec.num_cpus, max_restarts=-1, max_task_retries=1)
+    actor = ray.remote(PartActor).options(
+        num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=-1, max_task_retries=1
+    )
     return actor.remote(spec.worker, spec.arguments)

@@ -13,7 +13,7 @@ from growth.errors import InputError
 from growth.initial_set import InitialSettings
 from growth.seeds import SeedSettings
 from growth.simulator import GrowthSettings
-from learner.settings import NetworkSettings, TrainSettings, UpdateSettings
+from learner.settings import DeviceName, NetworkSettings, TrainSettings, UpdateSettings
 from oracle.methods import Method
 from oracle.settings import LabelSettings
 
@@ -55,6 +55,7 @@ class LearnerSection(Section):
         description="new labels that start an update; with so many unlearnt, the unsure wait for the next model",
     )
     num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves")
+    num_gpus: float = Field(0.0, ge=0, description="GPUs that Ray reserves; without one it computes on cores")
     threads: int = Field(1, ge=1, description="cores that torch uses")
 
 
@@ -63,7 +64,9 @@ class SurrogateSection(Section):
 
     actors: int = Field(1, ge=1, description="processes in which walkers grow")
     num_cpus: float = Field(1.0, ge=0)
+    num_gpus: float = Field(0.0, ge=0, description="GPUs that Ray reserves for each; without one it computes on cores")
     threads: int = Field(1, ge=1)
+    device: DeviceName = Field("auto", description="auto: a GPU where the process sees one")
 
 
 class BudgetSection(Section):

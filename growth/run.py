@@ -98,7 +98,7 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
     """The pool that the config names, closed at the end; Ray is left as it was found."""
     cache = config.oracle.cache and absolute(config.oracle.cache, "oracle.cache")
     oracle = (config.oracle.method, config.oracle.labels, run_dir / "dataset" / "logs", cache)
-    surrogate = (config.growth, config.surrogate.threads)
+    surrogate = (config.growth, config.surrogate.threads, config.surrogate.device)
     learner = (config.learner.network, config.learner.train, config.learner.update, config.learner.threads)
     ours = False
     pool: Pool
@@ -112,11 +112,12 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
         )
     else:
         ours = connect(config.ray.address, config.ray.num_cpus)
+        of = config.surrogate
         pool = RayPool(
             {
                 "oracle": ActorSpec(OracleWorker, oracle, config.oracle.actors, config.oracle.num_cpus),
-                "surrogate": ActorSpec(SurrogateWorker, surrogate, config.surrogate.actors, config.surrogate.num_cpus),
-                "learner": ActorSpec(LearnerWorker, learner, 1, config.learner.num_cpus),
+                "surrogate": ActorSpec(SurrogateWorker, surrogate, of.actors, of.num_cpus, of.num_gpus),
+                "learner": ActorSpec(LearnerWorker, learner, 1, config.learner.num_cpus, config.learner.num_gpus),
             }
         )
     try:

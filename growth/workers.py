@@ -12,7 +12,7 @@ from growth.energy_model import CommitteeModel
 from growth.errors import NoSitesError
 from growth.simulator import GrowthSettings, Kind, Proposal, State, propose, propose_hop
 from learner import Committee, TrainSettings, UpdateSettings, train, update
-from learner.settings import NetworkSettings
+from learner.settings import DeviceName, NetworkSettings
 
 Files = dict[str, bytes]
 
@@ -30,11 +30,12 @@ class SurrogateWorker:
     Args:
         settings: the growth settings.
         threads: cores that torch may use.
+        device: where the committee is computed.
     """
 
-    def __init__(self, settings: GrowthSettings, threads: int = 1) -> None:
+    def __init__(self, settings: GrowthSettings, threads: int = 1, device: DeviceName = "auto") -> None:
         set_threads(threads)
-        self._settings = settings
+        self._settings, self._device = settings, device
         self._version = -1
         self._model: CommitteeModel | None = None
 
@@ -47,7 +48,7 @@ class SurrogateWorker:
             A `Proposal`; where no sound site was found, the structures that the search ended in, for the oracle to see.
         """
         if version != self._version or self._model is None:
-            self._model = CommitteeModel(committee_of(files))
+            self._model = CommitteeModel(committee_of(files).to(self._device))
             self._version = version
         state = State(state.crystal.copy(), state.step)  # what Ray hands out is read-only
         search = propose if kind == "attach" else propose_hop

@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from .committee import Committee
+from .settings import DeviceName
 
 
 class KosselCalculator(Calculator):
@@ -21,6 +22,7 @@ class KosselCalculator(Calculator):
 
     Args:
         model: a model directory, or a committee.
+        device: auto is a GPU where this process sees one; a committee that is given stays where it is.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -33,9 +35,9 @@ class KosselCalculator(Calculator):
         "forces_std",
     ]
 
-    def __init__(self, model: str | os.PathLike[str] | Committee, **kwargs: Any) -> None:
+    def __init__(self, model: str | os.PathLike[str] | Committee, device: DeviceName = "auto", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.committee = model if isinstance(model, Committee) else Committee.load(model)
+        self.committee = model if isinstance(model, Committee) else Committee.load(model).to(device)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes

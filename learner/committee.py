@@ -12,18 +12,21 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import ConfigDict, Field
 
+from .devices import choose_device
 from .errors import InputError
 from .graph import build_graph, sum_atoms
 from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
-from .settings import NetworkSettings
+from .settings import DeviceName, NetworkSettings
 from .vimpnn import VIMPNN
 
 CHUNK = 2048  # atoms × members evaluated at once: about what stays in a core's cache
+GPU_CHUNK = 32 * CHUNK
 
 
 class Header(ModelHeader):
@@ -94,6 +97,20 @@ class Committee:
         return self.network.settings.n_members
 
     @property
+    def device(self) -> torch.device:
+        """Where it is computed."""
+        return self.network.embed.device
+
+    def to(self, device: DeviceName) -> Committee:
+        """Move it, in place; "auto" is a GPU where this process sees one.
+
+        Raises:
+            InputError: a GPU is asked for and there is none.
+        """
+        self.network.to(choose_device(device))
+        return self
+
+    @property
     def reach(self) -> float:
         """Å, how far the removal of an atom can change another atom's force."""
         return self.network.reach
@@ -146,7 +163,7 @@ class Committee:
 
     def _chunks(self, structures: Sequence[Atoms]) -> Iterator[_Chunk]:
         """Evaluate in pieces of bounded size, in order."""
-        limit = max(1, CHUNK // self.n_members)
+        limit = max(1, (CHUNK if self.device.type == "cpu" else GPU_CHUNK) // self.n_members)
         first, n_atoms = 0, 0
         for number, structure in enumerate(structures):
             if number > first and n_atoms + len(structure) > limit:
@@ -158,11 +175,11 @@ class Committee:
 
     def _chunk(self, structures: Sequence[Atoms], first: int, stop: int) -> _Chunk:
         part = structures[first:stop]
-        graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype)
+        graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype).to(self.device)
         atom_energies, forces, virials = self.network.energies_and_forces(graph)
         atom_energies = atom_energies.detach().double()
         energies = sum_atoms(atom_energies, graph.structure, graph.n_structures)
-        arrays = [t.detach().double().numpy() for t in (atom_energies, forces, virials, energies)]
+        arrays = [t.detach().double().cpu().numpy() for t in (atom_energies, forces, virials, energies)]
         return _Chunk(first, stop, *arrays)
 
     def member(self, index: int) -> Committee:
@@ -178,7 +195,7 @@ class Committee:
         shapes = {k: v.shape for k, v in network.state_dict().items()}
         state = {k: v if v.shape == shapes[k] else v[index : index + 1] for k, v in self.network.state_dict().items()}
         network.load_state_dict({k: v.clone() for k, v in state.items()})
-        return Committee(network, self.header.model_copy(update={"network": settings}))
+        return Committee(network.to(self.device), self.header.model_copy(update={"network": settings}))
 
     def copy(self) -> Committee:
         """An independent committee with the same weights."""

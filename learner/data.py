@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -45,6 +45,10 @@ class Example:
     energy: float
     forces: Float[Tensor, "n 3"]
     has_forces: float
+
+    def to(self, device: torch.device) -> Example:
+        """The same example on a device."""
+        return replace(self, graph=self.graph.to(device), forces=self.forces.to(device))
 
 
 @dataclass(frozen=True)
@@ -132,13 +136,13 @@ def make_examples(
 
 def join_examples(examples: Sequence[Example]) -> Batch:
     """Several examples as one batch."""
-    dtype = examples[0].forces.dtype
+    like = examples[0].forces
     return Batch(
         graph=join_graphs([e.graph for e in examples]),
-        energies=torch.tensor([e.energy for e in examples], dtype=dtype),
+        energies=like.new_tensor([e.energy for e in examples]),
         forces=torch.cat([e.forces for e in examples]),
-        n_atoms=torch.tensor([float(len(e.forces)) for e in examples], dtype=dtype),
-        has_forces=torch.tensor([e.has_forces for e in examples], dtype=dtype),
+        n_atoms=like.new_tensor([float(len(e.forces)) for e in examples]),
+        has_forces=like.new_tensor([e.has_forces for e in examples]),
     )
 
 

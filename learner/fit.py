@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .data import Batch, Example, join_examples
+from .devices import choose_device
 from .graph import join_graphs, sum_atoms
 from .metrics import Numbers
 from .settings import TrainSettings, UpdateSettings
@@ -158,12 +159,13 @@ class Fit:
         settings: FitSettings,
         seed: int,
     ) -> None:
-        self.network, self.settings = network.requires_grad_(True), settings
-        self.examples = [e for group in groups for e in group]
+        device = choose_device(settings.device)
+        self.network, self.settings = network.requires_grad_(True).to(device), settings
+        self.examples = [e.to(device) for group in groups for e in group]
         rng = np.random.default_rng(seed)
         m = network.settings.n_members
         weights = bootstrap_weights(rng, m, len(self.examples), settings.bootstrap)
-        self.weights = torch.from_numpy(weights).to(network.dtype)
+        self.weights = torch.from_numpy(weights).to(device, network.dtype)
         sizes = [[len(e.forces) for e in group] for group in groups]
         self.sampler = Sampler(sizes, list(share), settings.batch_atoms, rng)
         self.parameters = dict(network.named_parameters())
@@ -256,7 +258,8 @@ class Fit:
                 self.mean[k].copy_(tensors[f"mean.{k}"])
                 slots = ("step", "exp_avg", "exp_avg_sq")
                 if f"step.{k}" in tensors:
-                    self.optimiser.state[p] = {s: tensors[f"{s}.{k}"].clone() for s in slots}
+                    state = {s: tensors[f"{s}.{k}"].clone() for s in slots}
+                    self.optimiser.state[p] = {s: x.to(p.device) if x.dim() else x for s, x in state.items()}
         self.n_steps, self.elapsed = int(facts["n_steps"]), float(facts["elapsed"])
         self._started = time.monotonic()
         self.sampler.queues = [list(q) for q in facts["queues"]]

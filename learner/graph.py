@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -33,6 +33,17 @@ class Graph:
     neighbour: Int[Tensor, " n_edges"]
     vectors: Float[Tensor, "n_edges 3"]
     n_structures: int
+
+    def to(self, device: torch.device) -> Graph:
+        """The same graph on a device."""
+        return replace(
+            self,
+            species=self.species.to(device),
+            structure=self.structure.to(device),
+            centre=self.centre.to(device),
+            neighbour=self.neighbour.to(device),
+            vectors=self.vectors.to(device),
+        )
 
 
 def species_index(structures: Sequence[Atoms], species: Sequence[int]) -> list[np.ndarray]:

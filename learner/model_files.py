@@ -31,7 +31,7 @@ def write_model(directory: str | os.PathLike[str], header: H, network: nn.Module
     """Write the weights, then the header, each whole or not at all; returns the header with the hash of the weights."""
     path = Path(directory)
     path.mkdir(parents=True, exist_ok=True)
-    data = save_tensors({k: v.detach().clone().contiguous() for k, v in network.state_dict().items()})
+    data = save_tensors({k: v.detach().cpu().clone().contiguous() for k, v in network.state_dict().items()})
     written = header.model_copy(update={"weights_sha256": hashlib.sha256(data).hexdigest()})
     write_whole(path / WEIGHTS, data)
     write_whole(path / HEADER, written.model_dump_json(indent=1).encode())

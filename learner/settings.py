@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+DeviceName = Literal["auto", "cpu", "cuda"]
+
 
 class _Settings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -42,6 +44,7 @@ class TrainSettings(_Settings):
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the running mean of the weights")
     bootstrap: float = Field(0.5, ge=0, description="relative std of a member's own weights of the structures")
     validate_every: int = Field(200, ge=1, description="steps between two looks at the validation set")
+    device: DeviceName = Field("auto", description="auto: a GPU where there is one")
 
 
 class UpdateSettings(_Settings):
@@ -63,6 +66,7 @@ class UpdateSettings(_Settings):
     warm_up: float = Field(0.1, ge=0, lt=1)
     final_rate: float = Field(0.02, gt=0, le=1)
     weight_decay: float = Field(0.1, ge=0)
+    device: DeviceName = "auto"
 
     @model_validator(mode="after")
     def _bins_rise(self) -> UpdateSettings:

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from ase.io import read
 
-from growth.actors import ActorSpec, check_cpus
+from growth.actors import ActorSpec, check_resources
 from growth.config import load_config
 from growth.errors import InputError
 from growth.make_dataset import read_benchmark
@@ -161,9 +161,11 @@ def test_relative_run_directory_in_a_job_copy_is_refused(cluster: dict[str, str]
 
 def test_more_actors_than_cpus_are_refused() -> None:
     specs = {"oracle": ActorSpec(object, (), 3, 0.5), "learner": ActorSpec(object, (), 1, 0.5)}
-    check_cpus(specs, 2.0)
+    check_resources(specs, {"CPU": 2.0})
     with pytest.raises(InputError, match=r"reserve 2 CPUs .oracle 3 x 0.5, learner 1 x 0.5. and the cluster has 1;"):
-        check_cpus(specs, 1.0)
+        check_resources(specs, {"CPU": 1.0})
+    with pytest.raises(InputError, match=r"reserve 1 GPUs .surrogate 2 x 0.5. and the cluster has 0;"):
+        check_resources({"surrogate": ActorSpec(object, (), 2, 0.0, 0.5)}, {"CPU": 1.0})
 
 
 @pytest.mark.parametrize(
