@@ -4,7 +4,8 @@
     sums        Σ_w u(r), Σ_w b(r), ½ Σ_w V_ZBL(r)                              coordination, bondedness, repulsion (eV)
     harmonics   Y_1m(r̂), Y_2m(r̂)                                                real, Σ_m Y_lm² = 1
 
-None of it depends on what is learnt.
+None of it depends on what is learnt. Rows are tabulated, not computed: a filter, which is a sum of rows with learnt
+weights, is a table too, and so costs a pair of atoms one interpolation whatever the number of channels and functions.
 """
 
 from __future__ import annotations
@@ -12,26 +13,27 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.func import jvp
 
 from . import kernels
+from .graph import Graph
 from .repulsion import OFF, zbl
 from .settings import NetworkSettings
 from .valence import PairTables, bonded, channel_weights, smooth_cutoff
 
-NODES = 2048
+NODES = 256
+"""Of the table of rows: 0.02 Å apart, where cubic interpolation is good to some 1e-7."""
+FINE_NODES = 2048
 NEAREST = 0.1  # Å; nearer, the functions go on in a straight line
 WHITEN_FLOOR = 1e-2
 N_SUMS = 3
 
-Bonds = tuple[Float[Tensor, "m e n_rows"], Float[Tensor, "m n 3"], Float[Tensor, "m e 8"]]
-"""Rows, sums, harmonics."""
+Bonds = tuple[Float[Tensor, "g e"], Float[Tensor, "g e 8"], Float[Tensor, "g n 3"]]
+"""Lengths (Å) and harmonics of pairs, sums of atoms; g = 1 where all members see the same vectors."""
 
 
 def bessel(r: Float[Tensor, "*e"], u: Float[Tensor, "*e"], n_radial: int, cutoff: float) -> Float[Tensor, "*e k"]:
@@ -42,7 +44,7 @@ def bessel(r: Float[Tensor, "*e"], u: Float[Tensor, "*e"], n_radial: int, cutoff
 
 
 class BondBasis(nn.Module):
-    """Rows and harmonics of edges, and sums over them.
+    """Rows and harmonics of pairs of atoms, and sums over them.
 
     Args:
         settings: cutoff and number of radial functions.
@@ -50,35 +52,46 @@ class BondBasis(nn.Module):
         channels: bond types.
 
     Attributes:
-        table: (n_species², nodes, 2, n_rows + 3) values, and slopes times the spacing of the nodes.
+        rows: (n_pairs_of_species, 2 nodes, n_rows) values and slopes times the spacing of a node, in turn.
+        sums: (n_pairs_of_species, 2 fine nodes, 3) likewise.
         mix: (n_channels, n_radial, n_radial) change of basis of the rows of a channel, set by `whiten`.
+        pair_of: (n_species, n_species) index of a pair of species, the same both ways.
     """
 
-    table: Tensor
+    rows: Tensor
+    sums: Tensor
     mix: Tensor
+    pair_of: Tensor
 
     def __init__(self, settings: NetworkSettings, species: Sequence[int], channels: tuple[str, ...]) -> None:
         super().__init__()
         self.settings, self.species, self.channels = settings, tuple(species), channels
         self.n_rows = len(channels) * settings.n_radial
-        self.spacing = settings.cutoff / (NODES - 1)
-        self.register_buffer("table", self._tabulate(), persistent=False)
+        self.spacing, self.fine = settings.cutoff / (NODES - 1), settings.cutoff / (FINE_NODES - 1)
+        n = len(self.species)
+        first, second = torch.triu_indices(n, n)
+        pair_of = torch.zeros(n, n, dtype=torch.int64)
+        pair_of[first, second] = pair_of[second, first] = torch.arange(len(first))
+        self.register_buffer("pair_of", pair_of, persistent=False)
+        self.register_buffer("rows", self._tabulate(NODES, slice(0, self.n_rows)), persistent=False)
+        self.register_buffer("sums", self._tabulate(FINE_NODES, slice(self.n_rows, None)), persistent=False)
         self.register_buffer("mix", torch.eye(settings.n_radial).repeat(len(channels), 1, 1))
 
-    def _tabulate(self) -> Tensor:
-        """The table, in double precision."""
-        nodes = torch.arange(NODES, dtype=torch.float64) * self.spacing
+    def _tabulate(self, n_nodes: int, columns: slice) -> Tensor:
+        """Some columns of `_radial` for each pair of species, in double precision."""
+        spacing = self.settings.cutoff / (n_nodes - 1)
+        nodes = torch.arange(n_nodes, dtype=torch.float64) * spacing
         r = nodes.clamp(min=NEAREST)
         beyond = (nodes - r)[:, None]
         pair = PairTables(self.species)
         tables = []
-        for v, z_v in enumerate(self.species):
-            for w, z_w in enumerate(self.species):
-                shares = (float(pair.r0[v, w]), float(pair.ionic[v, w]), float(pair.metallic[v, w]))
-                radial = partial(self._radial, z=(z_v, z_w), shares=shares)
-                values, slopes = jvp(radial, (r,), (torch.ones_like(r),))  # type: ignore[misc]
-                tables.append(torch.stack([values + slopes * beyond, slopes * self.spacing], dim=1))
-        return torch.stack(tables)
+        for v, w in torch.triu_indices(len(self.species), len(self.species)).T.tolist():
+            shares = (float(pair.r0[v, w]), float(pair.ionic[v, w]), float(pair.metallic[v, w]))
+            radial = partial(self._radial, z=(self.species[v], self.species[w]), shares=shares)
+            values, slopes = jvp(radial, (r,), (torch.ones_like(r),))  # type: ignore[misc]
+            both = torch.stack([values + slopes * beyond, slopes * spacing], dim=1)[..., columns]
+            tables.append(both.flatten(0, 1))
+        return torch.stack(tables).contiguous()
 
     def _radial(
         self, r: Float[Tensor, " e"], z: tuple[int, int], shares: tuple[float, float, float]
@@ -92,30 +105,41 @@ class BondBasis(nn.Module):
         sums = torch.stack([u, b, 0.5 * zbl(r, *z, OFF * shares[0])], dim=1)
         return torch.cat([*(phi * w[:, None] for w in weights), sums], dim=1)
 
-    def forward(
-        self, vectors: Float[Tensor, "m e 3"], pair: Int[Tensor, " e"], centre: Int[Tensor, " e"], n_atoms: int
-    ) -> Bonds:
-        """Rows and harmonics of every edge and sums of every atom, as each member sees them.
+    def forward(self, vectors: Float[Tensor, "g e 3"], graph: Graph) -> Bonds:
+        """Lengths and harmonics of every pair, and sums of every atom.
 
         Args:
-            vectors: r_vw, Å.
-            pair: species of v times n_species plus species of w.
-            centre: v.
-            n_atoms: of the graph.
+            vectors: r_vw, Å, as each member sees it, or one for all; those of the graph are not looked at.
+            graph: species and pairs.
         """
-        compute = _Bonds.apply if vectors.device.type == "cpu" else bonds_by_torch
-        return compute(vectors, pair, centre, n_atoms, self.table, self.spacing, self.n_rows)
+        pair, n_atoms = self.pair(graph), len(graph.species)
+        if vectors.device.type != "cpu" or vectors.requires_grad:
+            return bonds_by_torch(vectors, pair, graph, self.sums, self.fine)
+        vectors = vectors.contiguous()
+        r, harmonics = vectors.new_empty(vectors.shape[:2]), vectors.new_empty(*vectors.shape[:2], 8)
+        sums = vectors.new_zeros(len(vectors), n_atoms, N_SUMS)
+        arrays = (x.numpy() for x in (vectors, pair, graph.centre, graph.neighbour, self.sums))
+        kernels.bonds_forward(*arrays, self.fine, r.numpy(), harmonics.numpy(), sums.numpy())
+        return r, harmonics, sums
+
+    def pair(self, graph: Graph) -> Int[Tensor, " e"]:
+        """Index of each pair's species in the tables."""
+        return self.pair_of[graph.species[graph.centre], graph.species[graph.neighbour]]
 
     @torch.no_grad()
-    def whiten(self, sums: Float[Tensor, "n k"], floor: float = WHITEN_FLOOR) -> None:
+    def whiten(self, graph: Graph, floor: float = WHITEN_FLOOR) -> None:
         """Mix the rows of each channel so that their sums over neighbours vary independently, with variance about 1.
 
         A change of basis of the filters, which makes gradient descent faster. Directions of little variance are damped
         by `floor`, relative to the largest, so that the unseen is not blown up.
 
         Args:
-            sums: Σ_w R of many atoms.
+            graph: whose atoms are looked at.
         """
+        r = torch.linalg.vector_norm(graph.vectors, dim=1)
+        rows = interpolate(self.rows[None], self.spacing, self.pair(graph), r[None])[0]
+        sums = rows.new_zeros(len(graph.species), self.n_rows)
+        sums.index_add_(0, graph.centre, rows).index_add_(0, graph.neighbour, rows)
         for mix, x in zip(self.mix, sums.double().chunk(len(self.channels), dim=1), strict=True):
             centred = x - x.mean(0)
             values, axes = torch.linalg.eigh(centred.T @ centred / max(len(x), 1))
@@ -123,60 +147,39 @@ class BondBasis(nn.Module):
                 mix.copy_(axes / torch.sqrt(values.clamp(min=0) + floor * values[-1]))
 
 
+def interpolate(
+    table: Float[Tensor, "m p nodes k"], spacing: float, pair: Int[Tensor, " e"], r: Float[Tensor, "g e"]
+) -> Float[Tensor, "m e k"]:
+    """What a table holds at distances r (Å), by cubic Hermite interpolation; 0 beyond its end.
+
+    Args:
+        table: values and slopes times the spacing of a node, in turn.
+        spacing: Å, of the nodes.
+        pair: which table.
+        r: for each member, or for all.
+    """
+    member = torch.arange(len(table), device=table.device)[:, None]
+    s = (r / spacing).unsqueeze(-1)
+    last = table.shape[2] // 2 - 1
+    i = s.detach().floor().clamp(max=last - 1).long()
+    t = s - i
+    c = t * t * (3 - 2 * t)
+    place = 2 * i[..., 0]
+    low, rise, high, fall = (table[member, pair, place + k] for k in range(4))
+    value = (1 - c) * low + t * (1 - t) ** 2 * rise + c * high + t * t * (t - 1) * fall
+    return torch.where(s < last, value, 0.0)
+
+
 def bonds_by_torch(
-    vectors: Float[Tensor, "m e 3"],
-    pair: Int[Tensor, " e"],
-    centre: Int[Tensor, " e"],
-    n_atoms: int,
-    table: Tensor,
-    spacing: float,
-    n_rows: int,
+    vectors: Float[Tensor, "g e 3"], pair: Int[Tensor, " e"], graph: Graph, table: Tensor, spacing: float
 ) -> Bonds:
     """What `BondBasis` gives, in operations that every device has and that can be differentiated twice."""
     r = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
-    s = r / spacing
-    i = s.detach().floor().clamp(max=table.shape[1] - 2).long()
-    t = (s - i).clamp(max=1.0)
-    low, high = table[pair, i[..., 0]], table[pair, i[..., 0] + 1]
-    c = t * t * (3 - 2 * t)
-    radial = (1 - c) * low[..., 0, :] + t * (1 - t) ** 2 * low[..., 1, :] + c * high[..., 0, :]
-    radial = radial + t * t * (t - 1) * high[..., 1, :]
-    sums = radial.new_zeros(len(vectors), n_atoms, N_SUMS).index_add(1, centre, radial[..., n_rows:])
+    values = interpolate(table.expand(len(vectors), -1, -1, -1), spacing, pair, r[..., 0])
+    sums = values.new_zeros(len(vectors), len(graph.species), N_SUMS)
+    sums = sums.index_add(1, graph.centre, values).index_add(1, graph.neighbour, values)
     x, y, z = (vectors / r).unbind(-1)
     root = kernels.ROOT_3
     harmonics = [x, y, z, root * x * y, root * y * z, root * z * x]
     harmonics += [z * z - 0.5 * (x * x + y * y), 0.5 * root * (x * x - y * y)]
-    return radial[..., :n_rows], sums, torch.stack(harmonics, dim=-1)
-
-
-class _Bonds(torch.autograd.Function):
-    """By the compiled kernels."""
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        vectors: Tensor,
-        pair: Tensor,
-        centre: Tensor,
-        n_atoms: int,
-        table: Tensor,
-        spacing: float,
-        n_rows: int,
-    ) -> Bonds:
-        m, e = vectors.shape[:2]
-        r, rows, harmonics = (vectors.new_empty(m, e, *k) for k in ((), (n_rows,), (8,)))
-        sums = vectors.new_zeros(m, n_atoms, N_SUMS)
-        ctx.save_for_backward(r, pair, centre, table, harmonics)
-        ctx.spacing = spacing
-        arrays = (x.detach().numpy() for x in (vectors.contiguous(), pair, centre, table))
-        kernels.bonds_forward(*arrays, spacing, r.numpy(), rows.numpy(), sums.numpy(), harmonics.numpy())
-        return rows, sums, harmonics
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        arrays = (x.detach().numpy() for x in ctx.saved_tensors)
-        r = ctx.saved_tensors[0]
-        g_vectors = r.new_empty(*r.shape, 3)
-        kernels.bonds_backward(*arrays, ctx.spacing, *(g.contiguous().numpy() for g in grads), g_vectors.numpy())
-        return g_vectors, None, None, None, None, None, None
+    return r[..., 0], torch.stack(harmonics, dim=-1), sums

@@ -16,14 +16,16 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import ConfigDict, Field
+from torch import Tensor
 
 from .devices import choose_device
 from .errors import InputError
-from .graph import build_graph, sum_atoms
+from .frozen import FrozenNetwork
+from .graph import Graph, build_graph, sum_atoms
 from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
 from .settings import DeviceName, NetworkSettings
-from .vimpnn import VIMPNN
+from .vimpnn import VIMPNN, collect
 
 CHUNK = 2048  # atoms × members evaluated at once: about what stays in a core's cache
 GPU_CHUNK = 32 * CHUNK
@@ -80,6 +82,9 @@ class Committee:
             raise InputError(f"the header's species {header.species} are not the network's {list(network.species)}")
         self.network = network.requires_grad_(False)
         self.header = header
+        self._reference = np.zeros(120)
+        self._reference[header.species] = header.e0
+        self._frozen: FrozenNetwork | None = None
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -108,6 +113,7 @@ class Committee:
             InputError: a GPU is asked for and there is none.
         """
         self.network.to(choose_device(device))
+        self._frozen = None
         return self
 
     @property
@@ -156,7 +162,7 @@ class Committee:
             forces += np.split(chunk.forces.mean(0), cuts)
             spread += np.split(np.sqrt(chunk.forces.var(0).mean(-1)), cuts)
             atoms += np.split(chunk.atom_energies.mean(0), cuts)
-        reference = [np.array([self.e0[int(z)] for z in a.numbers], dtype=float) for a in structures]
+        reference = [self._reference[a.numbers] for a in structures]
         member_energies += np.array([r.sum() for r in reference])
         atoms = [a + r for a, r in zip(atoms, reference, strict=True)]
         return Prediction(member_energies.mean(0), forces, member_energies, spread, atoms), virials
@@ -176,11 +182,20 @@ class Committee:
     def _chunk(self, structures: Sequence[Atoms], first: int, stop: int) -> _Chunk:
         part = structures[first:stop]
         graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype).to(self.device)
-        atom_energies, forces, virials = self.network.energies_and_forces(graph)
-        atom_energies = atom_energies.detach().double()
+        atom_energies, forces, virials = self._evaluate(graph)
+        atom_energies = atom_energies.double()
         energies = sum_atoms(atom_energies, graph.structure, graph.n_structures)
-        arrays = [t.detach().double().cpu().numpy() for t in (atom_energies, forces, virials, energies)]
+        arrays = [t.double().cpu().numpy() for t in (atom_energies, forces, virials, energies)]
         return _Chunk(first, stop, *arrays)
+
+    def _evaluate(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
+        """Atom energies, forces and virials of every member; on the CPU by a frozen network, made at the first call."""
+        if self.device.type != "cpu":
+            return self.network.energies_and_forces(graph)
+        if self._frozen is None:
+            self._frozen = FrozenNetwork(self.network)
+        energies, gradients = self._frozen.energies_and_gradients(graph)
+        return energies, *collect(gradients, graph)
 
     def member(self, index: int) -> Committee:
         """One member as a committee of one.

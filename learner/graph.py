@@ -1,4 +1,4 @@
-"""Structures as one graph: atoms, and their edges sorted by the atom they belong to."""
+"""Structures as one graph: atoms, and pairs of neighbours."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .errors import InputError
 
 @dataclass(frozen=True)
 class Graph:
-    """A batch of structures; every pair of neighbours is two edges.
+    """A batch of structures; every pair of neighbours once (a pair of images of one atom too).
 
     Attributes:
         species: (n_atoms,) index into the network's list of species.
         structure: (n_atoms,) index of the structure.
-        centre, neighbour: (n_edges,) index of atom v, rising, and of its neighbour w.
-        vectors: (n_edges, 3) Å, r_vw = x_w + shift − x_v.
+        centre, neighbour: (n_pairs,) index of atom v, rising, and of its neighbour w.
+        vectors: (n_pairs, 3) Å, r_vw = x_w + shift − x_v.
         n_structures: structures in the batch.
     """
 
     species: Int[Tensor, " n_atoms"]
     structure: Int[Tensor, " n_atoms"]
-    centre: Int[Tensor, " n_edges"]
-    neighbour: Int[Tensor, " n_edges"]
-    vectors: Float[Tensor, "n_edges 3"]
+    centre: Int[Tensor, " n_pairs"]
+    neighbour: Int[Tensor, " n_pairs"]
+    vectors: Float[Tensor, "n_pairs 3"]
     n_structures: int
 
     def to(self, device: torch.device) -> Graph:
@@ -66,8 +66,8 @@ def species_index(structures: Sequence[Atoms], species: Sequence[int]) -> list[n
     return out
 
 
-def find_edges(atoms: Atoms, search: NeighborList) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Full neighbour list of one structure: v, w (n_edges,), r_vw (n_edges, 3) Å, sorted by v."""
+def find_pairs(atoms: Atoms, search: NeighborList) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Neighbour list of one structure: v, w (n_pairs,), r_vw (n_pairs, 3) Å, as `search` is set."""
     pbc = atoms.pbc
     if pbc.any():
         box, periodic = np.asarray(atoms.cell.complete()), pbc.tolist()
@@ -90,17 +90,17 @@ def build_graph(structures: Sequence[Atoms], species: Sequence[int], cutoff: flo
         InputError: an element that is not in `species`, or positions that are not finite.
     """
     index = species_index(structures, species)
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
+    search = NeighborList(cutoff=cutoff, full_list=False, sorted=True, n_threads=1)
     nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)))
-    edges = [nothing, *(find_edges(a, search) if len(a) else nothing for a in structures)]
+    pairs = [nothing, *(find_pairs(a, search) if len(a) else nothing for a in structures)]
     sizes = np.array([len(a) for a in structures], dtype=np.int64)
-    first = np.repeat(np.cumsum([0, 0, *sizes[:-1]][: len(edges)]), [len(e[0]) for e in edges])
+    first = np.repeat(np.cumsum([0, 0, *sizes[:-1]][: len(pairs)]), [len(p[0]) for p in pairs])
     return Graph(
         species=torch.from_numpy(np.concatenate([np.zeros(0, np.int64), *index])),
         structure=torch.from_numpy(np.repeat(np.arange(len(structures)), sizes)),
-        centre=torch.from_numpy(np.concatenate([e[0] for e in edges]) + first),
-        neighbour=torch.from_numpy(np.concatenate([e[1] for e in edges]) + first),
-        vectors=torch.from_numpy(np.concatenate([e[2] for e in edges])).to(dtype),
+        centre=torch.from_numpy(np.concatenate([p[0] for p in pairs]) + first),
+        neighbour=torch.from_numpy(np.concatenate([p[1] for p in pairs]) + first),
+        vectors=torch.from_numpy(np.concatenate([p[2] for p in pairs])).to(dtype),
         n_structures=len(structures),
     )
 

@@ -19,14 +19,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import kernels
 from .bonds import BondBasis
+from .frozen import FrozenNetwork
 from .graph import Graph
 from .layers import GatedResidual, MemberLinear
-from .moments import moments
+from .moments import Pairs, moments
 from .settings import NetworkSettings
 from .valence import possible_channels
 
@@ -62,21 +63,29 @@ class Message(nn.Module):
         """Width of the message."""
         return self.settings.n_features + 2 * self.settings.n_directions
 
+    def table(self, rows: Float[Tensor, "p nodes k"], mix: Tensor) -> Float[Tensor, "m p nodes n_filters"]:
+        """The filters of every member at the nodes of the basis.
+
+        Args:
+            rows: the basis.
+            mix: of the rows of each channel.
+        """
+        weights = (self.channel * (mix @ self.filters)).flatten(1, 2)
+        return (rows.flatten(0, 1) @ weights).unflatten(1, rows.shape[:2])
+
     def forward(
-        self, h: Float[Tensor, "m n f"], rows: Tensor, harmonics: Tensor, mix: Tensor, graph: Graph, measure: bool
+        self, h: Float[Tensor, "m n f"], table: Float[Tensor, "m p nodes n_filters"], pairs: Pairs, measure: bool
     ) -> Float[Tensor, "m n o"]:
         """Message of every atom.
 
         Args:
             h: hidden states.
-            rows, harmonics: of every edge, from the basis.
-            mix: of the rows of each channel.
-            graph: the edges.
+            table: of the filters.
+            pairs: of atoms.
             measure: set `mean` and `scale` by what these atoms get.
         """
         m, n, _ = h.shape
-        weights = (self.channel * (mix @ self.filters)).flatten(1, 2)
-        scalar, first, second = moments(rows, harmonics, weights, self.send(h), graph.centre, graph.neighbour)
+        scalar, first, second = moments(table, self.send(h), pairs)
         if measure:
             self._measure(scalar, first, second)
         scalar = (scalar - self.mean) * self.scale[0]
@@ -138,57 +147,60 @@ class VIMPNN(nn.Module):
         """Å, how far away the removal of an atom can change a force: 2 T cutoff (energies: T cutoff)."""
         return 2 * self.settings.n_steps * self.settings.cutoff
 
-    def forward(self, vectors: Float[Tensor, "m e 3"], graph: Graph, measure: bool = False) -> Float[Tensor, "m n"]:
+    def forward(self, vectors: Float[Tensor, "g e 3"], graph: Graph, measure: bool = False) -> Float[Tensor, "m n"]:
         """Energy of each atom, eV, without E0.
 
         Args:
-            vectors: r_vw (Å) as each member sees it; those of the graph are not looked at.
-            graph: species and edges.
+            vectors: r_vw (Å) as each member sees it, or one for all; those of the graph are not looked at.
+            graph: species and pairs.
             measure: first set the normalisation of the messages by these atoms.
         """
-        rows, sums, harmonics = self.basis(vectors, self.species_pairs(graph), graph.centre, len(graph.species))
+        r, harmonics, sums = self.basis(vectors, graph)
+        pairs = Pairs(graph.centre, graph.neighbour, self.basis.pair(graph), r, harmonics, self.basis.spacing)
         h = self.embed[:, graph.species]
         states = [h]
         for message, update in zip(self.messages, self.updates, strict=True):
-            h = update(message(h, rows, harmonics, self.basis.mix, graph, measure), h)
+            table = message.table(self.basis.rows, self.basis.mix)  # type: ignore[operator]
+            h = update(message(h, table, pairs, measure), h)
             states.append(h)
         epsilon = self.out(nn.functional.silu(self.hidden(torch.cat(states, dim=2)))).squeeze(2)
         trends = _trends(sums)
         cohesion = (self.offset[:, graph.species] * trends).sum(1)
         return self.energy_scale * trends[:, 1] * epsilon + cohesion + sums[..., 2]
 
-    def species_pairs(self, graph: Graph) -> Int[Tensor, " e"]:
-        """Index of each edge's pair of species in the table of the basis."""
-        return graph.species[graph.centre] * len(self.species) + graph.species[graph.neighbour]
-
     @torch.no_grad()
     def trends(self, graph: Graph) -> Float[Tensor, "2 n"]:
         """√(1 + Σ_w b) − 1 and n_v = 1 − exp(−Σ_w u) of each atom: what a[Z] and c[Z] multiply."""
-        _, sums, _ = self.basis(graph.vectors[None], self.species_pairs(graph), graph.centre, len(graph.species))
-        return _trends(sums)[0]
+        return _trends(self.basis(graph.vectors[None], graph)[2])[0]
 
     @torch.no_grad()
     def standardise(self, graph: Graph) -> None:
         """Whiten the basis and normalise the messages by the atoms of a graph."""
-        n = len(graph.species)
-        rows, _, _ = self.basis(graph.vectors[None], self.species_pairs(graph), graph.centre, n)
-        self.basis.whiten(rows.new_zeros(n, rows.shape[2]).index_add(0, graph.centre, rows[0]))
-        self(graph.vectors.expand(self.settings.n_members, -1, -1), graph, measure=True)
+        self.basis.whiten(graph)
+        self(graph.vectors[None], graph, measure=True)
 
     def energies_and_forces(
         self, graph: Graph
     ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
         """Atom energies (eV), forces (eV/Å) and virials Σ r ⊗ ∂E/∂r (eV) of every member, without E0.
 
-        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. Each member has its own copy of the edges, so that one backward pass gives
-        every member's own gradient.
+        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. On the CPU by a frozen copy, elsewhere by autograd.
+        """
+        on_cpu = self.embed.device.type == "cpu"
+        energies, g = FrozenNetwork(self).energies_and_gradients(graph) if on_cpu else self.by_autograd(graph)
+        forces, virials = collect(g, graph)
+        return energies, forces, virials
+
+    def by_autograd(self, graph: Graph) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m e 3"]]:
+        """Energy of each atom, and ∂E/∂r_vw of each pair, of every member.
+
+        Each member has its own copy of the pairs, so that one backward pass gives every member's own gradient.
         """
         vectors = graph.vectors.expand(self.settings.n_members, -1, -1).contiguous().requires_grad_(True)
         with torch.enable_grad():
             energies = self(vectors, graph)
             (g,) = torch.autograd.grad(energies.sum(), vectors)
-        forces, virials = collect(g, graph)
-        return energies.detach(), forces, virials
+        return energies.detach(), g
 
 
 def collect(g: Float[Tensor, "m e 3"], graph: Graph) -> tuple[Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:

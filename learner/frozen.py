@@ -1,0 +1,143 @@
+"""A network whose weights stand still: energies and forces on the CPU without autograd, its backward pass by hand.
+
+What `vimpnn.py` computes, with all that does not depend on the structure done before: filters tabulated, constant
+factors and shifts folded into the matrices that follow. A call costs some sixty torch operations and four passes over
+the pairs of atoms, for the whole committee.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from . import kernels
+from .graph import Graph
+from .layers import GatedResidual
+from .moments import Pairs, by_atom, moments_compiled
+
+if TYPE_CHECKING:
+    from .vimpnn import VIMPNN, Message
+
+aten = torch.ops.aten
+
+
+@dataclass
+class _Trace:
+    """What the backward pass of a step needs of its forward pass."""
+
+    sent: Tensor
+    p: Tensor
+    q: Tensor
+    root_p: Tensor
+    root_q: Tensor
+    gate: Tensor
+    candidate: Tensor
+
+
+class _Step:
+    """One message and update, folded."""
+
+    def __init__(self, message: Message, update: GatedResidual, rows: Tensor, mix: Tensor) -> None:
+        f, self.d = message.settings.n_features, message.settings.n_directions
+        self.table = message.table(rows, mix).detach()
+        self.send = message.send.weight.detach()
+        if self.d:
+            self.first = message.first.weight.detach() * message.scale[1]
+            self.second = message.second.weight.detach() * message.scale[2]
+        taken = update.from_message.weight.detach()
+        self.taken = taken.clone()
+        self.taken[:, :f] *= message.scale[0]
+        shift = torch.cat([message.mean * message.scale[0], taken.new_ones(len(taken), 1, 2 * self.d)], dim=2)
+        assert update.from_message.bias is not None
+        self.bias = update.from_message.bias.detach() - torch.bmm(shift, taken)
+        self.kept = update.from_hidden.weight.detach()
+
+    def forward(self, h: Tensor, pairs: Pairs) -> tuple[Tensor, _Trace]:
+        """The new hidden states."""
+        m, n, f = h.shape
+        sent = torch.bmm(h, self.send)
+        scalar, first, second = moments_compiled(self.table, sent, pairs)
+        parts, p, q = [scalar], first, second
+        if self.d:
+            p = torch.bmm(first.view(m, 3 * n, self.d), self.first).view(m, n, 3, self.d)
+            q = torch.bmm(second.view(m, 5 * n, self.d), self.second).view(m, n, 5, self.d)
+            parts += [(p * p).sum(2).add_(1).sqrt_(), (q * q).sum(2).add_(1).sqrt_()]
+        both = torch.baddbmm(self.bias, torch.cat(parts, dim=2), self.taken).baddbmm_(h, self.kept)
+        gate, candidate = torch.sigmoid(both[..., :f]), both[..., f:]
+        new = torch.addcmul(h, gate, aten.silu(candidate))
+        return new, _Trace(sent, p, q, parts[1 % len(parts)], parts[-1], gate, candidate)
+
+    def backward(self, g: Tensor, trace: _Trace, pairs: Pairs, g_vectors: Tensor, first_step: bool) -> Tensor:
+        """Gradient by the former hidden states (not of the first step's, which are constants); adds to g_vectors."""
+        m, n, f = g.shape
+        d = self.d
+        g_gate = aten.sigmoid_backward(g * aten.silu(trace.candidate), trace.gate)
+        g_both = torch.cat([g_gate, aten.silu_backward(g * trace.gate, trace.candidate)], dim=2)
+        by_message = torch.bmm(g_both, self.taken.mT)
+        g_first, g_second = trace.p, trace.q
+        if d:
+            g_p = trace.p * (by_message[..., f : f + d] / trace.root_p).unsqueeze(2)
+            g_q = trace.q * (by_message[..., f + d :] / trace.root_q).unsqueeze(2)
+            g_first = torch.bmm(g_p.view(m, 3 * n, d), self.first.mT).view(m, n, 3, d)
+            g_second = torch.bmm(g_q.view(m, 5 * n, d), self.second.mT).view(m, n, 5, d)
+        g_sent = torch.zeros_like(trace.sent)
+        given = by_atom(trace.sent, by_message[..., :f], g_first, g_second, g_sent)
+        kernels.moments_by_vectors(*pairs.arrays_for_all(), self.table.numpy(), *given, g_vectors.numpy())
+        if first_step:
+            return g
+        return torch.baddbmm(g, g_both, self.kept.mT).baddbmm_(g_sent, self.send.mT)
+
+
+class FrozenNetwork:
+    """A network as it is now; what is done to its weights later is not seen.
+
+    Args:
+        network: on the CPU.
+    """
+
+    def __init__(self, network: VIMPNN) -> None:
+        self.basis = network.basis
+        pairs = zip(network.messages, network.updates, strict=True)
+        self.steps = [_Step(m, u, self.basis.rows, self.basis.mix) for m, u in pairs]  # type: ignore[arg-type]
+        self.embed = network.embed.detach()
+        self.hidden, self.hidden_bias = network.hidden.weight.detach(), network.hidden.bias.detach()  # type: ignore[union-attr]
+        scale = network.energy_scale
+        self.out = network.out.weight.detach() * scale
+        self.out_bias = network.out.bias.detach() * scale  # type: ignore[union-attr]
+        self.offset = network.offset
+
+    @torch.no_grad()
+    def energies_and_gradients(self, graph: Graph) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m e 3"]]:
+        """Energy of each atom (eV, without E0), and ∂E/∂r_vw of each pair (eV/Å), of every member."""
+        r, harmonics, sums = self.basis(graph.vectors[None], graph)
+        pair = self.basis.pair(graph)
+        pairs = Pairs(graph.centre, graph.neighbour, pair, r, harmonics, self.basis.spacing)
+        states = [self.embed[:, graph.species]]
+        traces = []
+        for step in self.steps:
+            h, trace = step.forward(states[-1], pairs)
+            states.append(h)
+            traces.append(trace)
+        hidden = torch.baddbmm(self.hidden_bias, torch.cat(states, dim=2), self.hidden)
+        epsilon = torch.baddbmm(self.out_bias, aten.silu(hidden), self.out).squeeze(2)
+        coordination, bondedness, repulsion = sums[0].unbind(1)
+        fading, root = torch.exp(-coordination), torch.sqrt(1 + bondedness)
+        by_root, by_n = self.offset[:, graph.species]
+        energies = (epsilon + by_n) * (1 - fading) + (by_root * (root - 1) + repulsion)
+
+        by_sums = [(epsilon + by_n) * fading, (by_root * 0.5 / root).expand_as(epsilon), torch.ones_like(epsilon)]
+        g_vectors = r.new_empty(len(energies), r.shape[1], 3)
+        arrays = (x.numpy() for x in (r[0], harmonics[0], pair, graph.centre, graph.neighbour, self.basis.sums))
+        kernels.sums_backward(*arrays, self.basis.fine, torch.stack(by_sums, dim=2).numpy(), g_vectors.numpy())
+        g_out = (1 - fading)[:, None] * self.out.mT
+        by_states = torch.bmm(aten.silu_backward(g_out, hidden), self.hidden.mT).chunk(len(states), dim=2)
+        g = by_states[-1]
+        for k in reversed(range(len(self.steps))):
+            g = self.steps[k].backward(g, traces[k], pairs, g_vectors, first_step=k == 0)
+            if k:
+                g = g + by_states[k]
+        return energies, g_vectors
