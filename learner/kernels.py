@@ -238,7 +238,7 @@ def moments_by_vectors(  # type: ignore[no-untyped-def]
 def moments_by_weights(  # type: ignore[no-untyped-def]
     centre, neighbour, pair, r, harmonics, spacing, table, sent, g_scalar, g_first, g_second, g_sent, g_table
 ):
-    """Add to g_sent and g_table, shaped as sent and table, the gradient of the moments; the rest as `moments_forward`."""
+    """Add to g_sent and g_table, shaped as sent and table, the moments' gradient; the rest as in `moments_forward`."""
     zero, one, two, three = r.dtype.type(0), r.dtype.type(1), r.dtype.type(2), r.dtype.type(3)
     step = r.dtype.type(spacing)
     n, d = np.uint64(g_scalar.shape[1]), np.uint64(g_first.shape[2])
