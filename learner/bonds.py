@@ -25,8 +25,8 @@ from .repulsion import OFF, zbl
 from .settings import NetworkSettings
 from .valence import PairTables, bonded, channel_weights, smooth_cutoff
 
-NODES = 256
-"""Of the table of rows: 0.02 Å apart, where cubic interpolation is good to some 1e-7."""
+NODES = 128
+"""Of the table of rows: 0.04 Å apart, where cubic interpolation is good to some 1e-5."""
 FINE_NODES = 2048
 NEAREST = 0.1  # Å; nearer, the functions go on in a straight line
 WHITEN_FLOOR = 1e-2

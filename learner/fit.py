@@ -171,7 +171,11 @@ class Fit:
         self.parameters = dict(network.named_parameters())
         self.mean = {k: p.detach().clone() for k, p in self.parameters.items()}
         self.optimiser = torch.optim.AdamW(
-            self.parameters.values(), lr=settings.learning_rate, weight_decay=settings.weight_decay, betas=(0.9, 0.98)
+            self.parameters.values(),
+            lr=settings.learning_rate,
+            weight_decay=settings.weight_decay,
+            betas=(0.9, 0.98),
+            fused=True,
         )
         self.n_steps, self.elapsed = 0, 0.0
         self._started = time.monotonic()

@@ -22,6 +22,7 @@ class NetworkSettings(_Settings):
     n_steps: int = Field(2, ge=1, description="message passing steps T")
     cutoff: float = Field(5.0, gt=0, description="neighbours within, Å")
     n_radial: int = Field(6, ge=1, description="radial functions of each channel")
+    bond_types: Literal["valence", "one"] = Field("valence", description="soft bond types, or all bonds in one channel")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
     n_readout: int = Field(64, ge=1, description="hidden width of the readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")

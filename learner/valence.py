@@ -25,6 +25,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 CHANNELS = ("non_bonded", "metallic", "ionic", "covalent_single", "covalent_multiple")
+ONE_CHANNEL = ("any",)
+"""For a network that tells no bond types apart."""
 VALENCE_LENGTH = 0.37  # Å
 HALF_BONDED = 0.05
 HALF_MULTIPLE = 1.4
@@ -122,7 +124,7 @@ def channel_weights(
         r, r0: Å.
         ionic, metallic: ι and μ of the pair.
     """
-    weights: dict[str, Tensor] = {"non_bonded": 1 - b}
+    weights: dict[str, Tensor] = {"non_bonded": 1 - b, "any": torch.ones_like(b)}
     if channels == ("non_bonded", "metallic"):
         return [1 - b, b]
     weights["ionic"] = b * ionic

@@ -29,7 +29,7 @@ from .graph import Graph
 from .layers import GatedResidual, MemberLinear
 from .moments import Pairs, moments
 from .settings import NetworkSettings
-from .valence import possible_channels
+from .valence import ONE_CHANNEL, possible_channels
 
 LEAST_IONIC = 0.05
 
@@ -121,7 +121,10 @@ class VIMPNN(nn.Module):
         super().__init__()
         self.settings, self.species = settings, tuple(int(z) for z in species)
         m, f = settings.n_members, settings.n_features
-        self.basis = BondBasis(settings, self.species, channels or possible_channels(self.species, LEAST_IONIC))
+        if channels is None:
+            told = settings.bond_types == "valence"
+            channels = possible_channels(self.species, LEAST_IONIC) if told else ONE_CHANNEL
+        self.basis = BondBasis(settings, self.species, channels)
         self.embed = nn.Parameter(torch.randn(m, len(self.species), f))
         messages = [Message(settings, self.basis) for _ in range(settings.n_steps)]
         self.messages = nn.ModuleList(messages)

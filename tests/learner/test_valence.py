@@ -9,8 +9,10 @@ from ase.data import atomic_numbers
 from hypothesis import given
 from hypothesis import strategies as st
 
+from learner.settings import NetworkSettings
 from learner.valence import (
     CHANNELS,
+    ONE_CHANNEL,
     PairTables,
     bonded,
     channel_weights,
@@ -18,6 +20,7 @@ from learner.valence import (
     metallic_fraction,
     possible_channels,
 )
+from learner.vimpnn import seeded
 
 CUTOFF = 6.0
 
@@ -89,3 +92,12 @@ def test_impossible_channels_are_dropped():
 def test_metallic_fraction_is_as_stated():
     assert [metallic_fraction(atomic_numbers[s]) for s in ("Au", "Si", "S")] == [1.0, 0.3, 0.0]
     assert np.isfinite(PairTables(range(1, 119)).ionic).all()
+
+
+def test_one_channel_for_all():
+    r = torch.linspace(1, 5, 9)
+    (weights,) = channel_weights(0.5 * r, r, r, r, r, ONE_CHANNEL)
+    assert (weights == 1).all()
+    network = seeded(NetworkSettings(bond_types="one"), [6, 8, 13], 0)
+    assert network.basis.channels == ONE_CHANNEL
+    assert network.basis.n_rows == network.settings.n_radial
