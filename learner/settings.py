@@ -17,14 +17,14 @@ class NetworkSettings(_Settings):
     """Shape of a committee of VIMPNN networks (see `vimpnn.py` for the symbols)."""
 
     n_members: int = Field(4, ge=1, description="networks in the committee")
-    n_features: int = Field(64, ge=2, description="width of the hidden state h")
+    n_features: int = Field(32, ge=2, description="width of the hidden state h")
     n_directions: int = Field(16, ge=0, description="width of the moments of l = 1 and 2; 0: scalars only")
     n_steps: int = Field(2, ge=1, description="message passing steps T")
     cutoff: float = Field(5.0, gt=0, description="neighbours within, Å")
     n_radial: int = Field(6, ge=1, description="radial functions of each channel")
     bond_types: Literal["valence", "one"] = Field("valence", description="soft bond types, or all bonds in one channel")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
-    n_readout: int = Field(64, ge=1, description="hidden width of the readout")
+    n_readout: int = Field(32, ge=1, description="hidden width of the readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")
 
 
@@ -37,10 +37,10 @@ class TrainSettings(_Settings):
     learning_rate: float = Field(5e-3, gt=0)
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.1, ge=0)
     energy_weight: float = Field(30.0, ge=0, description="weight of the energy per atom (eV/atom) in the loss")
     force_weight: float = Field(1.0, ge=0, description="weight of the forces (eV/Å) in the loss")
-    huber: float = Field(0.1, gt=0, description="where the force loss turns from square to linear, eV/Å")
+    huber: float = Field(0.3, gt=0, description="where the force loss turns from square to linear, eV/Å")
     clip: float = Field(10.0, gt=0, description="largest gradient norm of a member")
     ema: float = Field(0.998, ge=0, lt=1, description="decay of the running mean of the weights")
     bootstrap: float = Field(0.5, ge=0, description="relative std of a member's own weights of the structures")
@@ -60,7 +60,7 @@ class UpdateSettings(_Settings):
     size_bins: tuple[int, ...] = Field((20, 35, 55, 100), description="upper edges of the validation bins, atoms")
     energy_weight: float = Field(30.0, ge=0)
     force_weight: float = Field(1.0, ge=0)
-    huber: float = Field(0.1, gt=0)
+    huber: float = Field(0.3, gt=0)
     clip: float = Field(10.0, gt=0)
     ema: float = Field(0.98, ge=0, lt=1)
     bootstrap: float = Field(0.5, ge=0)

@@ -1,6 +1,6 @@
 """Is the surface of a trained surrogate safe to grow and to run dynamics on?
 
-    python scripts/surrogates/safety.py --model DIR --data DIR [--element Cu] [--ps 10]
+    python scripts/surrogates/safety.py --model DIR --data DIR [--element Cu] [--ps 10] [--n 100]
 
 Four looks, on one core:
 
@@ -8,8 +8,8 @@ Four looks, on one core:
     rattled      100 crystals of 15-55 atoms, each atom moved by 0.3 Å (standard deviation of a coordinate), relaxed:
                  shortest distance met, in bonds; largest force at the end
     compressed   crystals scaled down to 0.5 of the bond in steps of 0.01: does the energy rise all the way?
-    spread       std of the forces over the members, on test structures and on ones ever further from the data; the error
-                 beside it (EMT)
+    spread       std of the forces over the members, on test structures and on ones ever further from the data; the
+                 error beside it (EMT)
 """
 
 import argparse
@@ -76,7 +76,7 @@ def dynamics(committee: Committee, element: str, picoseconds: float) -> dict[str
     }
 
 
-def rattled(committee: Committee, element: str, n: int = 100) -> dict[str, float]:
+def rattled(committee: Committee, element: str, n: int) -> dict[str, float]:
     """Shortest distance met while rattled crystals relax, in bonds."""
     rng = np.random.default_rng(1)
     met, left = [], []
@@ -145,12 +145,13 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder with test-in.extxyz")
     parser.add_argument("--element", default="Cu", choices=BOND)
     parser.add_argument("--ps", type=float, default=10.0, help="picoseconds of dynamics")
+    parser.add_argument("--n", type=int, default=100, help="rattled crystals")
     given = parser.parse_args()
     torch.set_num_threads(1)
     committee = Committee.load(given.model)
     found = {
         "dynamics": dynamics(committee, given.element, given.ps),
-        "rattled": rattled(committee, given.element),
+        "rattled": rattled(committee, given.element, given.n),
         "compressed": compressed(committee, given.element),
         "spread": spread(committee, read_set(given.data / "test-in.extxyz")),
     }
