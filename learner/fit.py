@@ -178,13 +178,14 @@ class Fit:
             fused=True,
         )
         self.n_steps, self.elapsed = 0, 0.0
-        self._started = time.monotonic()
+        self._now = time.monotonic if settings.clock == "wall" else time.process_time
+        self._started = self._now()
 
     @property
     def progress(self) -> float:
         """Share of the budget that is spent, in [0, 1]."""
         if self.settings.minutes is not None:
-            return min(1.0, (self.elapsed + time.monotonic() - self._started) / (60 * self.settings.minutes))
+            return min(1.0, (self.elapsed + self._now() - self._started) / (60 * self.settings.minutes))
         return min(1.0, self.n_steps / self.settings.steps)
 
     def rate(self) -> float:
@@ -245,7 +246,7 @@ class Fit:
         for k, p in self.parameters.items():
             for name, value in self.optimiser.state.get(p, {}).items():
                 tensors[f"{name}.{k}"] = torch.as_tensor(value).clone()
-        elapsed = self.elapsed + time.monotonic() - self._started
+        elapsed = self.elapsed + self._now() - self._started
         facts = {
             "n_steps": self.n_steps,
             "elapsed": elapsed,
@@ -265,7 +266,7 @@ class Fit:
                     state = {s: tensors[f"{s}.{k}"].clone() for s in slots}
                     self.optimiser.state[p] = {s: x.to(p.device) if x.dim() else x for s, x in state.items()}
         self.n_steps, self.elapsed = int(facts["n_steps"]), float(facts["elapsed"])
-        self._started = time.monotonic()
+        self._started = self._now()
         self.sampler.queues = [list(q) for q in facts["queues"]]
         self.sampler.rng.bit_generator.state = facts["rng"]
 

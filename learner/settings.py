@@ -29,10 +29,11 @@ class NetworkSettings(_Settings):
 
 
 class TrainSettings(_Settings):
-    """How a committee is trained from scratch; the budget is `minutes` of wall time if given, else `steps`."""
+    """How a committee is trained from scratch; the budget is `minutes` if given, else `steps`."""
 
     steps: int = Field(1000, ge=1, description="gradient steps, unless minutes is given")
-    minutes: float | None = Field(None, gt=0, description="wall-clock budget; not reproducible to the bit")
+    minutes: float | None = Field(None, gt=0, description="budget of time; not reproducible to the bit")
+    clock: Literal["wall", "cpu"] = Field("wall", description="what the minutes are counted in")
     batch_atoms: int = Field(280, ge=1, description="atoms in a batch, about")
     learning_rate: float = Field(5e-3, gt=0)
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
@@ -52,7 +53,8 @@ class UpdateSettings(_Settings):
     """How a committee learns from new labels: a short warm start on new and replayed labels."""
 
     steps: int = Field(200, ge=1)
-    minutes: float | None = Field(None, gt=0, description="wall-clock budget instead of steps")
+    minutes: float | None = Field(None, gt=0, description="budget of time instead of steps")
+    clock: Literal["wall", "cpu"] = "wall"
     batch_atoms: int = Field(100, ge=1)
     learning_rate: float = Field(3e-3, gt=0)
     new_share: float = Field(0.3, gt=0, le=1, description="share of each batch that is drawn from the new labels")

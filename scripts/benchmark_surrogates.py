@@ -3,15 +3,20 @@
     make peers
     python scripts/benchmark_surrogates.py                        (hours; what is there already is not done again)
     python scripts/benchmark_surrogates.py --part emt --models kossel schnet
-    python scripts/benchmark_surrogates.py --part time
+    python scripts/benchmark_surrogates.py --part page            (the page alone)
 
-Kossel's surrogate (one network, and a committee of four), the paper's MPNN and VIMPNN, SchNet, PaiNN and MACE. Parts:
+Kossel's surrogate (one network; a committee of four; scalars alone), the paper's MPNN and VIMPNN, SchNet, PaiNN and
+MACE. Parts:
 
-    emt   1,000 structures of the Unstable Crystal Growth set (EMT labels; 15-40 atoms, growth seeds 0-2), tested on
-          growth seed 4, as large, and at 90-114 atoms
-    gpaw  GPAW-labelled clusters of at most 30 atoms (docs/results/surrogates/gpaw): 25, 50, 100, 200 to learn from,
-          tested on other growth seeds
-    time  energy + forces by an ASE call at 15 to 10,000 atoms, and the memory they take, with the networks of `emt`
+    emt       1,000 structures of the Unstable Crystal Growth set (EMT labels; 15-40 atoms, growth seeds 0-2), tested
+              on growth seed 4, as large, and at 90-114 atoms
+    gpaw      GPAW-labelled clusters of at most 30 atoms (docs/results/surrogates/gpaw): 25, 50, 100, 200 to learn from,
+              tested on other growth seeds; as many as are labelled
+    time      energy + forces by an ASE call at 15 to 10,000 atoms, the memory they take, and structures a second in
+              batches, with the networks of `emt`; models in turn for each size, so that they share the machine's moods
+    safety    dynamics, rattled and compressed crystals, spread off the data: Kossel's committee of `emt`
+    ablation  what channels, directions, steps, radial functions, members, the running mean bring (--ablation-seconds)
+    page      docs/results/surrogates.md from all that is there
 """
 
 import argparse
@@ -29,19 +34,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from learner.benchmarks import crystal_growth
 from oracle import Dataset, LabelSettings, Method, label
+from scripts.surrogates.page import write_page
 
 ROOT = Path(__file__).resolve().parents[1]
-OURS = ("kossel", "kossel-4", "vimpnn", "mpnn")
+OURS = ("kossel", "kossel-4", "kossel-scalar", "vimpnn", "mpnn")
 PEERS = ("schnet", "painn", "mace")
+CHANGED = ("one-channel", "shared-message", "scalars-alone", "one-step", "three-steps", "three-radial", "ten-radial")
+CHANGED += ("no-ema", "two-members", "eight-members")
 SIZES = (15, 75, 1000, 10000)
+BATCH = (64, 30)
+"""Structures, and atoms of each."""
 N_GPAW = (25, 50, 100, 200)
 RESULTS = ROOT / "docs" / "results" / "surrogates"
 EMT_SETS = {"train": ((0, 1, 2), 15, 40, 1000), "test-in": ((4,), 15, 40, 500), "test-large": ((4,), 90, 114, 200)}
 """Growth seeds, least and largest number of atoms, structures."""
 
 
-def emt_data(folder: Path) -> None:
-    """Write the sets of the part `emt`."""
+def emt_data(given: argparse.Namespace) -> Path:
+    """The folder with the sets of the part `emt`, written if they are not there."""
+    folder: Path = given.data / "emt"
+    folder.mkdir(parents=True, exist_ok=True)
+    if (folder / "test-large.extxyz").exists():
+        return folder
     systems = [s for s in crystal_growth() if s.config_type == "crystal-growth-unstable"]
     rng = np.random.default_rng(0)
     for name, (seeds, low, high, n) in EMT_SETS.items():
@@ -49,124 +63,140 @@ def emt_data(folder: Path) -> None:
         chosen = sorted(rng.choice(len(fit), n, replace=False))
         outcomes = label([fit[k].structure for k in chosen], Method.from_dict({"kind": "emt"}), LabelSettings())
         write(folder / f"{name}.extxyz", outcomes)
+    return folder
 
 
-def gpaw_data(folder: Path, n: int) -> None:
-    """Write n clusters to learn from and all there are to test on."""
+def gpaw_data(given: argparse.Namespace, n: int) -> Path | None:
+    """The folder with n clusters to learn from and all there are to test on; None if there are not so many labels."""
     structures = Dataset.read(RESULTS / "gpaw").structures()
     parts = {p: [a for a in structures if a.info["part"] == p] for p in ("train", "test")}
     if len(parts["train"]) < n:
-        sys.exit(f"{RESULTS / 'gpaw'} has {len(parts['train'])} clusters to learn from, wanted {n}; label more")
+        return None
+    folder: Path = given.data / f"gpaw-{n}-{len(parts['test'])}"
+    folder.mkdir(parents=True, exist_ok=True)
     write(folder / "train.extxyz", parts["train"][:n])
     write(folder / "test-in.extxyz", parts["test"])
+    return folder
 
 
-def run(name: str, *arguments: str) -> str:
-    """Run a model's script in its environment, on one core; what it printed last."""
-    peer = name in PEERS
+def script(name: str, *arguments: str, peer: bool = False) -> str:
+    """Run a script of `surrogates/` in its environment, on one core; what it printed last."""
     python = ROOT / ".venv-peers" / "bin" / "python" if peer else Path(sys.executable)
     if not python.exists():
         sys.exit(f"{python} is missing: make peers")
-    script = ROOT / "scripts" / "surrogates" / ("peers.py" if peer else "ours.py")
     done = subprocess.run(
-        [str(python), str(script), arguments[0], name, *arguments[1:]],
+        [str(python), str(ROOT / "scripts" / "surrogates" / name), *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
         check=False,
     )
     if done.returncode:
-        sys.exit(f"{script.name} {arguments[0]} {name} failed; run this again to go on")
+        sys.exit(f"{name} {' '.join(arguments[:2])} failed; run this again to go on")
     return done.stdout.strip().splitlines()[-1] if done.stdout.strip() else ""
 
 
-def model_folder(name: str, data: Path, given: argparse.Namespace) -> Path:
+def run(name: str, command: str, *arguments: str) -> str:
+    """Train or time a model."""
+    peer = name in PEERS
+    return script("peers.py" if peer else "ours.py", command, name, *arguments, peer=peer)
+
+
+def model_folder(name: str, data: Path, seconds: float, seed: int) -> Path:
     """Where a model that was trained on a folder of data is kept."""
-    return data / f"{name}-{given.cpu_seconds:g}s-{given.seed}"
+    return data / f"{name}-{seconds:g}s-{seed}"
 
 
-def trained(name: str, data: Path, given: argparse.Namespace) -> dict[str, Any]:
+def trained(name: str, data: Path, seconds: float, seed: int) -> dict[str, Any]:
     """The result of a model on a folder of data; trained where it is not there."""
-    out = model_folder(name, data, given)
+    out = model_folder(name, data, seconds, seed)
     if not (out / "result.json").exists():
-        print(f"{data.name}: {name}", flush=True)
-        budget = f"{given.cpu_seconds:g}"
-        run(name, "train", "--data", str(data), "--cpu-seconds", budget, "--seed", str(given.seed), "--out", str(out))
+        print(f"{data.name}: {name}, {seconds:g} s", flush=True)
+        budget = ("--cpu-seconds", f"{seconds:g}", "--seed", str(seed))
+        run(name, "train", "--data", str(data), *budget, "--out", str(out))
     return json.loads((out / "result.json").read_text())
 
 
-def error_row(name: str, result: dict[str, Any], sets: tuple[str, ...]) -> str:
-    """A line of a table of errors."""
-    cells = [f"{result['n_parameters'] / 1000:.0f}k", f"{result['steps']}"]
-    for one in sets:
-        e = result["errors"][one]
-        cells.append(f"{e['energy_mae_mev_per_atom']:.2f}, {e['force_mae_mev_per_A']:.1f}")
-    return f"| {name} | {' | '.join(cells)} |"
-
-
-def emt(given: argparse.Namespace) -> list[str]:
+def emt(given: argparse.Namespace) -> dict[str, Any]:
     """Errors on EMT labels."""
-    folder = given.data / "emt"
-    folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "test-large.extxyz").exists():
-        emt_data(folder)
-    lines = ["| EMT, meV/atom, meV/Å | parameters | steps | 15-40 atoms | 90-114 atoms |", "|---|---|---|---|---|"]
-    return lines + [error_row(m, trained(m, folder, given), ("in", "large")) for m in given.models]
+    folder = emt_data(given)
+    return {name: trained(name, folder, given.cpu_seconds, given.seed) for name in given.models}
 
 
-def gpaw(given: argparse.Namespace) -> list[str]:
+def gpaw(given: argparse.Namespace) -> dict[str, Any]:
     """Errors on GPAW labels, by how many were learnt."""
-    lines = [
-        f"| GPAW, meV/atom, meV/Å | {' | '.join(f'{n} labels' for n in N_GPAW)} |",
-        "|---|" + "---|" * len(N_GPAW),
-    ]
-    for name in given.models:
-        cells = []
-        for n in N_GPAW:
-            folder = given.data / f"gpaw-{n}"
-            folder.mkdir(parents=True, exist_ok=True)
-            if not (folder / "test-in.extxyz").exists():
-                gpaw_data(folder, n)
-            e = trained(name, folder, given)["errors"]["in"]
-            cells.append(f"{e['energy_mae_mev_per_atom']:.1f}, {e['force_mae_mev_per_A']:.0f}")
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+    folders = {n: gpaw_data(given, n) for n in N_GPAW}
+    return {
+        name: {
+            str(n): trained(name, folder, given.cpu_seconds, given.seed)
+            for n, folder in folders.items()
+            if folder is not None
+        }
+        for name in given.models
+    }
 
 
-def timed(given: argparse.Namespace) -> list[str]:
-    """Time and memory of an ASE call, by number of atoms."""
+def timed(given: argparse.Namespace) -> dict[str, Any]:
+    """Time and memory of an ASE call, by number of atoms, and of a batch."""
     emt(given)
-    lines = [
-        f"| energy + forces, ms (MB) | {' | '.join(f'{n} atoms' for n in SIZES)} |",
-        "|---|" + "---|" * len(SIZES),
-    ]
-    for name in given.models:
-        model = model_folder(name, given.data / "emt", given)
-        found = [json.loads(run(name, "time", "--model", str(model), "--n-atoms", str(n))) for n in SIZES]
-        cells = [f"{f['ms']:.1f} ({f['peak_mb']:.0f})" for f in found]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+    found: dict[str, Any] = {name: {"calls": [], "batch": None} for name in given.models}
+    for n_atoms in (*SIZES, None):
+        for name in given.models:
+            model = model_folder(name, given.data / "emt", given.cpu_seconds, given.seed)
+            size = ("--n-atoms", str(BATCH[1] if n_atoms is None else n_atoms))
+            many = () if n_atoms is not None else ("--batch", str(BATCH[0]))
+            one = json.loads(run(name, "time", "--model", str(model), *size, *many))
+            print(f"{name}: {one}", flush=True)
+            if n_atoms is None:
+                found[name]["batch"] = one
+            else:
+                found[name]["calls"].append(one)
+    return found
 
 
-PARTS = {"emt": emt, "gpaw": gpaw, "time": timed}
+def safety(given: argparse.Namespace) -> dict[str, Any]:
+    """How safe the surface of Kossel's committee is."""
+    folder = emt_data(given)
+    trained("kossel-4", folder, given.cpu_seconds, given.seed)
+    model = model_folder("kossel-4", folder, given.cpu_seconds, given.seed)
+    return {e: json.loads(script("safety.py", *_safety(model, folder, e))) for e in ("Al", "Cu")}
+
+
+def _safety(model: Path, data: Path, element: str) -> tuple[str, ...]:
+    return ("--model", str(model), "--data", str(data), "--element", element)
+
+
+def ablation(given: argparse.Namespace) -> dict[str, Any]:
+    """Errors with one thing changed, on EMT labels and on as many GPAW labels as there are, at most 100."""
+    enough = [folder for n in N_GPAW[:3] if (folder := gpaw_data(given, n)) is not None]
+    folders = {"emt": emt_data(given), **({"gpaw": enough[-1]} if enough else {})}
+    names = ("kossel-4", "kossel", *CHANGED)
+    return {
+        name: {on: trained(name, folder, given.ablation_seconds, given.seed) for on, folder in folders.items()}
+        for name in names
+    }
+
+
+PARTS = {"emt": emt, "gpaw": gpaw, "time": timed, "safety": safety, "ablation": ablation}
 
 
 def main() -> None:
-    """Run the parts, write their tables."""
+    """Run the parts, keep their results, write the page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=PARTS, action="append", help="all by default")
+    parser.add_argument("--part", choices=[*PARTS, "page"], action="append", help="all by default")
     parser.add_argument("--models", nargs="+", choices=[*OURS, *PEERS], default=[*OURS, *PEERS])
     parser.add_argument("--cpu-seconds", type=float, default=300.0, help="training budget of a model")
+    parser.add_argument("--ablation-seconds", type=float, default=100.0, help="of a model in the ablation")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "surrogates")
-    parser.add_argument("--out", type=Path, help="folder for one .md a part; printed alone by default")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for results; the page goes beside it")
     given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
     for part in given.part or PARTS:
-        lines = PARTS[part](given)
-        print("\n".join(lines), flush=True)
-        if given.out is not None:
-            given.out.mkdir(parents=True, exist_ok=True)
-            (given.out / f"{part}.md").write_text("\n".join(lines) + "\n")
+        if part != "page":
+            found = {"cpu_seconds": given.cpu_seconds, "seed": given.seed, "found": PARTS[part](given)}
+            (given.out / f"{part}.json").write_text(json.dumps(found, indent=1) + "\n")
+    print(f"written: {write_page(given.out)}")
 
 
 if __name__ == "__main__":
