@@ -16,16 +16,15 @@ import torch
 from ase import Atoms
 from ase.data import chemical_symbols
 from pydantic import ConfigDict, Field
-from torch import Tensor
 
 from .devices import choose_device
 from .errors import InputError
-from .frozen import FrozenNetwork
-from .graph import Graph, build_graph, sum_atoms
+from .frozen import FrozenNetwork, energies_and_forces
+from .graph import build_graph, sum_atoms
 from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
 from .settings import DeviceName, NetworkSettings
-from .vimpnn import VIMPNN, collect
+from .vimpnn import VIMPNN
 
 CHUNK = 2048  # atoms × members evaluated at once: about what stays in a core's cache
 GPU_CHUNK = 32 * CHUNK
@@ -182,20 +181,19 @@ class Committee:
     def _chunk(self, structures: Sequence[Atoms], first: int, stop: int) -> _Chunk:
         part = structures[first:stop]
         graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype).to(self.device)
-        atom_energies, forces, virials = self._evaluate(graph)
+        atom_energies, forces, virials = energies_and_forces(self._evaluator(), graph)
         atom_energies = atom_energies.double()
         energies = sum_atoms(atom_energies, graph.structure, graph.n_structures)
         arrays = [t.double().cpu().numpy() for t in (atom_energies, forces, virials, energies)]
         return _Chunk(first, stop, *arrays)
 
-    def _evaluate(self, graph: Graph) -> tuple[Tensor, Tensor, Tensor]:
-        """Atom energies, forces and virials of every member; on the CPU by a frozen network, made at the first call."""
+    def _evaluator(self) -> VIMPNN | FrozenNetwork:
+        """What computes: on the CPU the network frozen, at the first call."""
         if self.device.type != "cpu":
-            return self.network.energies_and_forces(graph)
+            return self.network
         if self._frozen is None:
             self._frozen = FrozenNetwork(self.network)
-        energies, gradients = self._frozen.energies_and_gradients(graph)
-        return energies, *collect(gradients, graph)
+        return self._frozen
 
     def member(self, index: int) -> Committee:
         """One member as a committee of one.

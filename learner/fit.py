@@ -15,6 +15,7 @@ from torch import Tensor
 
 from .data import Batch, Example, join_examples
 from .devices import choose_device
+from .frozen import energies_and_forces
 from .graph import join_graphs, sum_atoms
 from .metrics import Numbers
 from .settings import TrainSettings, UpdateSettings
@@ -78,7 +79,7 @@ class Errors:
 
 def errors_of(network: VIMPNN, batch: Batch) -> Errors:
     """Errors of every member."""
-    atom_energies, forces, _ = network.energies_and_forces(batch.graph)
+    atom_energies, forces, _ = energies_and_forces(network, batch.graph)
     energies = sum_atoms(atom_energies, batch.graph.structure, batch.graph.n_structures)
     known = batch.has_forces[batch.graph.structure].unsqueeze(-1)
     return Errors((energies - batch.energies) / batch.n_atoms, (forces - batch.forces) * known)

