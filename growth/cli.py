@@ -249,6 +249,7 @@ def train(
     start: Annotated[Path | None, typer.Option("--from", help="model directory to go on from")] = None,
     minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
     seed: Annotated[int, typer.Option(help="random seed")] = 0,
+    threads: Annotated[int, typer.Option(min=1, help="cores that torch uses; its matrices are small")] = 1,
     overrides: Overrides = None,
     energy_key: Annotated[
         str | None, typer.Option(help="info key of the energy, if not REF_ or a calculator's")
@@ -257,7 +258,9 @@ def train(
 ) -> None:
     """Train a committee on labelled structures, from scratch or onwards."""
     from growth.training import train_model
+    from growth.workers import set_threads
 
+    set_threads(threads)
     train_model(data, out, start, minutes, seed, overrides or [], (energy_key, forces_key), typer.echo)
 
 

@@ -1,6 +1,7 @@
 """Training and evaluation from files: joins the oracle's readers with the learner."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,16 +74,30 @@ def train_model(
     sections = check_settings(TrainingSections, content, "--set")
     training, validation = split(read_data(data, keys), sections.validation_fraction)
     say(f"{len(training)} structures to train on, {len(validation)} to validate")
+    progress = partial(_report, say, sections.train.validate_every)
     if start is None:
-        result = train(training, validation, network=sections.network, settings=sections.train, seed=seed)
+        result = train(
+            training, validation, network=sections.network, settings=sections.train, seed=seed, progress=progress
+        )
         committee, metrics = result.committee, result.metrics
     else:
-        gone_on = update(Committee.load(start), training, [], validation, settings=sections.update, seed=seed)
+        gone_on = update(
+            Committee.load(start), training, [], validation, settings=sections.update, seed=seed, progress=progress
+        )
         committee, metrics = gone_on.committee, {"promoted": gone_on.promoted, **gone_on.metrics}
     committee.save(out, version=1, metrics=metrics)
     say(yaml.safe_dump(metrics, sort_keys=False).rstrip())
     say(f"model written to {out}")
     return metrics
+
+
+def _report(say: Callable[[str], None], every: int, entry: dict[str, float]) -> None:
+    """One line every so many steps."""
+    if entry["step"] % every == 0:
+        say(
+            f"step {entry['step']:6d}  loss {entry['loss']:.4f}  in this batch "
+            f"{entry['energy_mae_mev_per_atom']:.1f} meV/atom, {entry['force_mae_mev_per_A']:.1f} meV/Å"
+        )
 
 
 def yaml_assignment(key: str, value: float) -> str:
