@@ -86,7 +86,7 @@ def errors_of(network: VIMPNN, batch: Batch) -> Errors:
 
 
 def loss_of(
-    errors: Errors, batch: Batch, weights: Float[Tensor, "m s"], settings: FitSettings, progress: float = 0.0
+    errors: Errors, batch: Batch, weights: Float[Tensor, "m s"], settings: FitSettings
 ) -> tuple[Float[Tensor, " m"], Float[Tensor, "m s"], Float[Tensor, "m n 3"]]:
     """Loss of each member, and its derivative by the energies (per eV) and by the forces (per eV/Å).
 
@@ -97,11 +97,9 @@ def loss_of(
         batch: targets.
         weights: (n_members, n_structures), the bootstrap weights.
         settings: w_E, w_F, δ (for the energy δ/3 per atom).
-        progress: share of the budget that is spent; w_E grows with it by the factor `energy_rise` in all.
     """
     structure, delta = batch.graph.structure, settings.huber
-    energy_weight = settings.energy_weight * settings.energy_rise**progress
-    by_energy = energy_weight * weights / batch.graph.n_structures
+    by_energy = settings.energy_weight * weights / batch.graph.n_structures
     by_force = settings.force_weight * weights / (batch.graph.n_structures * batch.n_atoms)
     value, g_energy = _huber(errors.energy, delta / 3)
     pushed, g_force = _huber(errors.force, delta)
@@ -205,7 +203,7 @@ class Fit:
         batch = join_examples([self.examples[k] for k in chosen])
         self.optimiser.zero_grad(set_to_none=True)
         errors = errors_of(self.network.requires_grad_(False), batch)
-        loss, g_energy, g_force = loss_of(errors, batch, self.weights[:, chosen], self.settings, self.progress)
+        loss, g_energy, g_force = loss_of(errors, batch, self.weights[:, chosen], self.settings)
         surrogate_loss(self.network.requires_grad_(True), batch, g_energy, g_force).backward()
         self._clip()
         for group in self.optimiser.param_groups:

@@ -27,7 +27,7 @@ from learner.settings import NetworkSettings, TrainSettings
 
 SMALL = 25
 """Atoms of the largest crystal in the second training set, as in the paper's figure 6."""
-STEPS_PER_MINUTE = 1500
+STEPS_PER_MINUTE = 800
 """Gradient steps of the surrogate for each minute of the scale's budget."""
 COLUMNS = ("mae_ev", "mae_mev_per_atom", "dsc", "dsc_from_one", "minima_found")
 
