@@ -122,7 +122,7 @@ def surrogate_loss(
     With f = ∂L/∂F and F = −∂E/∂x, the forces' part of the gradient is −∂/∂weights of the derivative of E along f. That
     derivative is taken as (E(x + tf) − E(x − tf))/2t, t such that the atoms of a structure move by `MOVED` (root mean
     square): no second derivative of the network is needed, which would cost as much again. The error is of the order of
-    (MOVED / width of the features of the surface)², some 1e-3.
+    (MOVED / width of the features of the surface)², some 1e-2.
 
     Args:
         network: with gradients by its weights.

@@ -130,7 +130,7 @@ def test_forces_are_learnt_as_by_second_derivatives():
     exact = torch.autograd.grad((atoms * by_atom).sum() + (forces * g_force).sum(), parameters)
     a, b = (torch.cat([x.flatten() for x in grads]) for grads in (cheap, exact))
     assert MOVED <= 0.02
-    assert float((a - b).norm() / b.norm()) < 1e-2
+    assert float((a - b).norm() / b.norm()) < 2e-2
 
 
 def test_the_loss_and_its_derivative():
