@@ -29,7 +29,7 @@ NODES = 128
 """Of the table of rows: 0.04 Å apart, where cubic interpolation is good to some 1e-5."""
 FINE_NODES = 2048
 NEAREST = 0.1  # Å; nearer, the functions go on in a straight line
-WHITEN_FLOOR = 1e-2
+WHITEN_FLOOR = 1.0
 N_SUMS = 3
 
 Bonds = tuple[Float[Tensor, "g e"], Float[Tensor, "g e 8"], Float[Tensor, "g n 3"]]

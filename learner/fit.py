@@ -17,7 +17,9 @@ from .data import Batch, Example, join_examples
 from .devices import choose_device
 from .frozen import energies_and_forces
 from .graph import join_graphs, sum_atoms
+from .layers import MemberLinear
 from .metrics import Numbers
+from .muon import Muon
 from .settings import TrainSettings, UpdateSettings
 from .vimpnn import VIMPNN
 
@@ -170,14 +172,9 @@ class Fit:
         sizes = [[len(e.forces) for e in group] for group in groups]
         self.sampler = Sampler(sizes, list(share), settings.batch_atoms, rng)
         self.parameters = dict(network.named_parameters())
+        self._names: dict[Tensor, str] = {p: k for k, p in self.parameters.items()}
         self.mean = {k: p.detach().clone() for k, p in self.parameters.items()}
-        self.optimiser = torch.optim.AdamW(
-            self.parameters.values(),
-            lr=settings.learning_rate,
-            weight_decay=settings.weight_decay,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
+        self.optimisers = optimisers(network, settings)
         self.n_steps, self.elapsed = 0, 0.0
         self._now = time.monotonic if settings.clock == "wall" else time.process_time
         self._started = self._now()
@@ -201,14 +198,16 @@ class Fit:
         """One batch, one step of every member; returns what to log."""
         chosen = self.sampler.draw()
         batch = join_examples([self.examples[k] for k in chosen])
-        self.optimiser.zero_grad(set_to_none=True)
+        for p in self.parameters.values():
+            p.grad = None
         errors = errors_of(self.network.requires_grad_(False), batch)
         loss, g_energy, g_force = loss_of(errors, batch, self.weights[:, chosen], self.settings)
         surrogate_loss(self.network.requires_grad_(True), batch, g_energy, g_force).backward()
         self._clip()
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.rate()
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = self.rate()
+            optimiser.step()
         self.n_steps += 1
         self._average()
         return {
@@ -244,9 +243,9 @@ class Fit:
         """Everything that is needed to go on: tensors, and what goes into JSON."""
         tensors = {f"weights.{k}": p.detach().clone() for k, p in self.parameters.items()}
         tensors |= {f"mean.{k}": v.clone() for k, v in self.mean.items()}
-        for k, p in self.parameters.items():
-            for name, value in self.optimiser.state.get(p, {}).items():
-                tensors[f"{name}.{k}"] = torch.as_tensor(value).clone()
+        for optimiser in self.optimisers:
+            for p, state in optimiser.state.items():
+                tensors |= {f"{name}.{self._names[p]}": x.clone() for name, x in state.items()}
         elapsed = self.elapsed + self._now() - self._started
         facts = {
             "n_steps": self.n_steps,
@@ -258,18 +257,32 @@ class Fit:
 
     def restore(self, tensors: dict[str, Tensor], facts: dict[str, Any]) -> None:
         """Go on from a `state`; the bootstrap weights are those of the same seed."""
+        of: dict[str, dict[str, Tensor]] = {k: {} for k in self.parameters}
+        for key, x in tensors.items():
+            what, k = key.split(".", 1)
+            of[k][what] = x.clone()
         with torch.no_grad():
             for k, p in self.parameters.items():
-                p.copy_(tensors[f"weights.{k}"])
-                self.mean[k].copy_(tensors[f"mean.{k}"])
-                slots = ("step", "exp_avg", "exp_avg_sq")
-                if f"step.{k}" in tensors:
-                    state = {s: tensors[f"{s}.{k}"].clone() for s in slots}
-                    self.optimiser.state[p] = {s: x.to(p.device) if x.dim() else x for s, x in state.items()}
+                p.copy_(of[k].pop("weights"))
+                self.mean[k].copy_(of[k].pop("mean"))
+        for optimiser in self.optimisers:
+            for p in optimiser.param_groups[0]["params"]:
+                state = of[self._names[p]]
+                optimiser.state[p] = {what: x.to(p.device) if x.dim() else x for what, x in state.items()}
         self.n_steps, self.elapsed = int(facts["n_steps"]), float(facts["elapsed"])
         self._started = self._now()
         self.sampler.queues = [list(q) for q in facts["queues"]]
         self.sampler.rng.bit_generator.state = facts["rng"]
+
+
+def optimisers(network: VIMPNN, settings: FitSettings) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or for what is not a matrix between hidden states: filters, embedding, output, biases."""
+    rate, decay = settings.learning_rate, settings.weight_decay
+    inner = [m.weight for m in network.modules() if isinstance(m, MemberLinear) and m is not network.out]
+    matrices = inner if settings.optimiser == "muon" else []
+    rest = [p for p in network.parameters() if all(p is not q for q in matrices)]
+    adam = torch.optim.AdamW(rest, lr=rate, weight_decay=decay, betas=(0.9, 0.98), fused=True)
+    return [adam, Muon(matrices, rate, decay)] if matrices else [adam]
 
 
 def bootstrap_weights(rng: np.random.Generator, n_members: int, n: int, spread: float) -> Float[np.ndarray, "m n"]:

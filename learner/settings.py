@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DeviceName = Literal["auto", "cpu", "cuda"]
+OptimiserName = Literal["muon", "adamw"]
 
 
 class _Settings(BaseModel):
@@ -35,7 +36,8 @@ class TrainSettings(_Settings):
     minutes: float | None = Field(None, gt=0, description="budget of time; not reproducible to the bit")
     clock: Literal["wall", "cpu"] = Field("wall", description="what the minutes are counted in")
     batch_atoms: int = Field(600, ge=1, description="atoms in a batch, about")
-    learning_rate: float = Field(0.01, gt=0)
+    optimiser: OptimiserName = Field("muon", description="of the matrices between hidden states; AdamW for the rest")
+    learning_rate: float = Field(5e-3, gt=0)
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")
     weight_decay: float = Field(0.05, ge=0)
@@ -56,6 +58,7 @@ class UpdateSettings(_Settings):
     minutes: float | None = Field(None, gt=0, description="budget of time instead of steps")
     clock: Literal["wall", "cpu"] = "wall"
     batch_atoms: int = Field(100, ge=1)
+    optimiser: OptimiserName = "muon"
     learning_rate: float = Field(3e-3, gt=0)
     new_share: float = Field(0.3, gt=0, le=1, description="share of each batch that is drawn from the new labels")
     tolerance: float = Field(0.1, ge=0, description="promotion: relative loss of accuracy allowed on any size bin")

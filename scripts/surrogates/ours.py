@@ -66,7 +66,7 @@ FOUR = NetworkSettings(n_members=4)
 SURROGATES: dict[str, tuple[NetworkSettings, TrainSettings]] = {
     "kossel": (ONE, TrainSettings()),
     "kossel-4": (FOUR, TrainSettings()),
-    "kossel-scalar": (NetworkSettings(n_members=3, n_features=64, n_readout=64, n_directions=0), TrainSettings()),
+    "kossel-far": (FOUR.model_copy(update={"cutoff": 6.0}), TrainSettings()),
     # what each part brings: the committee of four with one thing changed
     "one-channel": (FOUR.model_copy(update={"bond_types": "one", "n_radial": 12}), TrainSettings()),
     "shared-message": (FOUR.model_copy(update={"message": "shared"}), TrainSettings()),
@@ -76,6 +76,7 @@ SURROGATES: dict[str, tuple[NetworkSettings, TrainSettings]] = {
     "three-radial": (FOUR.model_copy(update={"n_radial": 3}), TrainSettings()),
     "ten-radial": (FOUR.model_copy(update={"n_radial": 10}), TrainSettings()),
     "no-ema": (FOUR, TrainSettings(ema=0.0)),
+    "adamw": (FOUR, TrainSettings(optimiser="adamw", learning_rate=0.01)),
     "two-members": (NetworkSettings(n_members=2), TrainSettings()),
     "eight-members": (NetworkSettings(n_members=8), TrainSettings()),
 }

@@ -16,7 +16,7 @@ from oracle.durable import write_whole
 NAMES = {
     "kossel": "Kossel, one network",
     "kossel-4": "Kossel, committee of 4",
-    "kossel-scalar": "Kossel, scalars, committee of 3",
+    "kossel-far": "Kossel, committee of 4 that sees 6 Å",
     "vimpnn": "VIMPNN (paper), soft channels",
     "mpnn": "MPNN (paper)",
     "schnet": "SchNet",
@@ -36,6 +36,7 @@ CHANGES = {
     "three-radial": "3 radial functions a channel (6)",
     "ten-radial": "10 radial functions a channel",
     "no-ema": "no running mean of the weights",
+    "adamw": "AdamW alone, no Muon (at its best rate, 0.01)",
 }
 COMMAND = "python scripts/benchmark_surrogates.py --part"
 
@@ -76,7 +77,7 @@ def gpaw(found: dict[str, Any], facts: dict[str, Any]) -> Lines:
         return []
     any_result = next(iter(next(iter(found.values())).values()))
     n_test = any_result["errors"]["in"]["n_structures"]
-    rows = [[NAMES[m], *(pair(r[str(n)], "in") for n in numbers)] for m, r in found.items()]
+    rows = [[NAMES[m], *(pair(r[str(n)], "in") if str(n) in r else "" for n in numbers)] for m, r in found.items()]
     return [
         "## GPAW labels: what a campaign has",
         "",

@@ -1,0 +1,54 @@
+"""Muon: orthogonal steps of every member's matrices."""
+
+import numpy as np
+import pytest
+import torch
+
+from learner.fit import optimisers
+from learner.muon import Muon, orthogonal
+from learner.settings import NetworkSettings, TrainSettings
+from learner.vimpnn import seeded
+
+
+@pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 12), (2, 12, 5)])
+def test_a_step_has_near_equal_singular_values_and_the_gradient_s_singular_vectors(shape: tuple[int, ...]) -> None:
+    g = torch.randn(shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    q = orthogonal(g)
+    u, _, v = torch.linalg.svd(g, full_matrices=False)
+    inner = u.mT @ q @ v.mT
+    diagonal = torch.diagonal(inner, dim1=1, dim2=2)
+    assert diagonal.min() > 0.3 and diagonal.max() < 1.3
+    assert (inner - torch.diag_embed(diagonal)).abs().max() < 1e-10
+
+
+def test_members_do_not_see_each_other_and_scale_does_not_matter() -> None:
+    g = torch.randn(2, 6, 9, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    both = orthogonal(g)
+    for member, scale in enumerate((1e-6, 1e6)):
+        torch.testing.assert_close(orthogonal(scale * g[member : member + 1])[0], both[member])
+
+
+def test_no_gradient_no_step() -> None:
+    p = torch.nn.Parameter(torch.ones(1, 3, 4))
+    optimiser = Muon([p], learning_rate=0.1, weight_decay=0.0)
+    optimiser.step()
+    p.grad = torch.zeros_like(p)
+    optimiser.step()
+    assert torch.equal(p.data, torch.ones(1, 3, 4))
+
+
+def test_entries_move_by_about_the_rate() -> None:
+    p = torch.nn.Parameter(torch.zeros(4, 32, 48))
+    p.grad = torch.randn(4, 32, 48, generator=torch.Generator().manual_seed(3))
+    Muon([p], learning_rate=0.01, weight_decay=0.0).step()
+    assert float(p.detach().square().mean().sqrt()) == pytest.approx(0.01, rel=0.2)
+
+
+@pytest.mark.parametrize("name", ["muon", "adamw"])
+def test_every_parameter_has_one_optimiser(name: str) -> None:
+    network = seeded(NetworkSettings(n_members=2), [13, 29], 0)
+    of = optimisers(network, TrainSettings(optimiser=name))
+    held = [id(p) for o in of for group in o.param_groups for p in group["params"]]
+    assert sorted(held) == sorted(id(p) for p in network.parameters())
+    assert len(of) == (2 if name == "muon" else 1)
+    assert np.unique(held).size == len(held)
