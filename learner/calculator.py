@@ -11,6 +11,7 @@ from ase.calculators.calculator import Calculator, PropertyNotImplementedError, 
 from ase.stress import full_3x3_to_voigt_6_stress
 
 from .committee import Committee
+from .graph import SkinSearch
 from .settings import DeviceName
 
 
@@ -23,6 +24,7 @@ class KosselCalculator(Calculator):
     Args:
         model: a model directory, or a committee.
         device: auto is a GPU where this process sees one; a committee that is given stays where it is.
+        skin: Å; neighbours are sought anew when an atom has moved by half of it.
     """
 
     implemented_properties: ClassVar[list[str]] = [
@@ -35,9 +37,16 @@ class KosselCalculator(Calculator):
         "forces_std",
     ]
 
-    def __init__(self, model: str | os.PathLike[str] | Committee, device: DeviceName = "auto", **kwargs: Any) -> None:
+    def __init__(
+        self,
+        model: str | os.PathLike[str] | Committee,
+        device: DeviceName = "auto",
+        skin: float = 0.5,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.committee = model if isinstance(model, Committee) else Committee.load(model).to(device)
+        self._search = SkinSearch(self.committee.network.cutoff, skin)
 
     def calculate(
         self, atoms: Atoms | None = None, properties: list[str] | None = None, system_changes: list[str] = all_changes
@@ -50,7 +59,7 @@ class KosselCalculator(Calculator):
         """
         super().calculate(atoms, properties, system_changes)
         structure: Atoms = self.atoms
-        prediction, virials = self.committee.predict([structure])
+        prediction, virials = self.committee.predict([structure], self._search)
         energy = float(prediction.energies[0])
         self.results = {
             "energy": energy,

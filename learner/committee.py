@@ -20,7 +20,7 @@ from pydantic import ConfigDict, Field
 from .devices import choose_device
 from .errors import InputError
 from .frozen import FrozenNetwork, energies_and_forces
-from .graph import build_graph, sum_atoms
+from .graph import Search, build_graph, sum_atoms
 from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
 from .settings import DeviceName, NetworkSettings
@@ -146,14 +146,19 @@ class Committee:
         """
         return self.predict(structures)[0]
 
-    def predict(self, structures: Sequence[Atoms]) -> tuple[Prediction, np.ndarray]:
-        """As a call, and the mean virial Σ r ⊗ ∂E/∂r = ∂E/∂strain of each structure, (n_structures, 3, 3) eV."""
+    def predict(self, structures: Sequence[Atoms], search: Search | None = None) -> tuple[Prediction, np.ndarray]:
+        """As a call, and the mean virial Σ r ⊗ ∂E/∂r = ∂E/∂strain of each structure, (n_structures, 3, 3) eV.
+
+        Args:
+            structures: any mix.
+            search: finds pairs within the cutoff, where something is known of them.
+        """
         member_energies = np.zeros((self.n_members, len(structures)))
         virials = np.zeros((len(structures), 3, 3))
         forces: list[np.ndarray] = []
         spread: list[np.ndarray] = []
         atoms: list[np.ndarray] = []
-        for chunk in self._chunks(structures):
+        for chunk in self._chunks(structures, search):
             inside = slice(chunk.first, chunk.stop)
             member_energies[:, inside] = chunk.energies
             virials[inside] = chunk.virials.mean(0)
@@ -166,26 +171,25 @@ class Committee:
         atoms = [a + r for a, r in zip(atoms, reference, strict=True)]
         return Prediction(member_energies.mean(0), forces, member_energies, spread, atoms), virials
 
-    def _chunks(self, structures: Sequence[Atoms]) -> Iterator[_Chunk]:
+    def _chunks(self, structures: Sequence[Atoms], search: Search | None) -> Iterator[_Chunk]:
         """Evaluate in pieces of bounded size, in order."""
         limit = max(1, (CHUNK if self.device.type == "cpu" else GPU_CHUNK) // self.n_members)
         first, n_atoms = 0, 0
         for number, structure in enumerate(structures):
             if number > first and n_atoms + len(structure) > limit:
-                yield self._chunk(structures, first, number)
+                yield self._chunk(structures[first:number], first, search)
                 first, n_atoms = number, 0
             n_atoms += len(structure)
         if first < len(structures):
-            yield self._chunk(structures, first, len(structures))
+            yield self._chunk(structures[first:], first, search)
 
-    def _chunk(self, structures: Sequence[Atoms], first: int, stop: int) -> _Chunk:
-        part = structures[first:stop]
-        graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype).to(self.device)
+    def _chunk(self, part: Sequence[Atoms], first: int, search: Search | None) -> _Chunk:
+        graph = build_graph(part, self.header.species, self.network.cutoff, self.network.dtype, search).to(self.device)
         atom_energies, forces, virials = energies_and_forces(self._evaluator(), graph)
         atom_energies = atom_energies.double()
         energies = sum_atoms(atom_energies, graph.structure, graph.n_structures)
         arrays = [t.double().cpu().numpy() for t in (atom_energies, forces, virials, energies)]
-        return _Chunk(first, stop, *arrays)
+        return _Chunk(first, first + len(part), *arrays)
 
     def _evaluator(self) -> VIMPNN | FrozenNetwork:
         """What computes: on the CPU the network frozen, at the first call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +13,10 @@ from torch import Tensor
 from vesin import NeighborList
 
 from .errors import InputError
+
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]
+"""v, w (n_pairs,), r_vw (n_pairs, 3) Å."""
+Search = Callable[[Atoms], Pairs]
 
 
 @dataclass(frozen=True)
@@ -66,18 +70,69 @@ def species_index(structures: Sequence[Atoms], species: Sequence[int]) -> list[n
     return out
 
 
-def find_pairs(atoms: Atoms, search: NeighborList) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Neighbour list of one structure: v, w (n_pairs,), r_vw (n_pairs, 3) Å, as `search` is set."""
-    pbc = atoms.pbc
-    if pbc.any():
-        box, periodic = np.asarray(atoms.cell.complete()), pbc.tolist()
-    else:
-        box, periodic = np.zeros((3, 3)), False
-    centre, neighbour, vectors = search.compute(atoms.positions, box, periodic, "ijD")
-    return centre.astype(np.int64), neighbour.astype(np.int64), vectors
+@dataclass(frozen=True)
+class PairSearch:
+    """Finds the pairs of neighbours of a structure within a cutoff (Å), each once, or from both its atoms."""
+
+    cutoff: float
+    both: bool = False
+
+    def __call__(self, atoms: Atoms) -> Pairs:
+        """v, w and r_vw (Å), as arrays; v rises."""
+        if len(atoms) == 0:
+            return np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3))
+        periodic = atoms.pbc.any()
+        box = np.asarray(atoms.cell.complete()) if periodic else np.zeros((3, 3))
+        search = NeighborList(cutoff=self.cutoff, full_list=self.both, sorted=True, n_threads=1)
+        centre, neighbour, vectors = search.compute(
+            atoms.positions, box, atoms.pbc.tolist() if periodic else False, "ijD"
+        )
+        return centre.astype(np.int64), neighbour.astype(np.int64), vectors
 
 
-def build_graph(structures: Sequence[Atoms], species: Sequence[int], cutoff: float, dtype: torch.dtype) -> Graph:
+class SkinSearch:
+    """As `PairSearch`, for one structure that moves a little at a time: pairs are sought anew when they might change.
+
+    They are sought within cutoff + skin, and are those within the cutoff as long as no atom has moved by half the skin;
+    another cell, other elements or boundary conditions start anew.
+
+    Args:
+        cutoff, skin: Å.
+    """
+
+    def __init__(self, cutoff: float, skin: float) -> None:
+        self.cutoff, self.skin = cutoff, skin
+        self._search = PairSearch(cutoff + skin)
+        self._sought: Atoms | None = None
+
+    def __call__(self, atoms: Atoms) -> Pairs:
+        """v, w and r_vw (Å), as arrays; v rises."""
+        if self._sought is None or not self._holds(atoms, self._sought):
+            self._sought = Atoms(atoms.numbers, atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
+            self._centre, self._neighbour, vectors = self._search(atoms)
+            self._shift = vectors - (atoms.positions[self._neighbour] - atoms.positions[self._centre])
+        vectors = atoms.positions[self._neighbour]
+        vectors -= atoms.positions[self._centre]
+        vectors += self._shift
+        near = np.flatnonzero(np.einsum("ex,ex->e", vectors, vectors) < self.cutoff**2)
+        return self._centre[near], self._neighbour[near], vectors[near]
+
+    def _holds(self, atoms: Atoms, before: Atoms) -> bool:
+        if not np.array_equal(atoms.numbers, before.numbers) or not np.array_equal(atoms.pbc, before.pbc):
+            return False
+        if not np.array_equal(atoms.cell.array, before.cell.array):
+            return False
+        moved = atoms.positions - before.positions
+        return bool(np.einsum("nx,nx->n", moved, moved).max(initial=0.0) < (self.skin / 2) ** 2)
+
+
+def build_graph(
+    structures: Sequence[Atoms],
+    species: Sequence[int],
+    cutoff: float,
+    dtype: torch.dtype,
+    search: Search | None = None,
+) -> Graph:
     """Neighbour lists of all structures in one batch.
 
     Args:
@@ -85,14 +140,14 @@ def build_graph(structures: Sequence[Atoms], species: Sequence[int], cutoff: flo
         species: atomic numbers, the order of the network's embedding.
         cutoff: Å.
         dtype: of the vectors; they are computed in float64 first.
+        search: finds the pairs of a structure within the cutoff; `PairSearch` by default.
 
     Raises:
         InputError: an element that is not in `species`, or positions that are not finite.
     """
     index = species_index(structures, species)
-    search = NeighborList(cutoff=cutoff, full_list=False, sorted=True, n_threads=1)
-    nothing = (np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3)))
-    pairs = [nothing, *(find_pairs(a, search) if len(a) else nothing for a in structures)]
+    search = search or PairSearch(cutoff)
+    pairs = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3))), *map(search, structures)]
     sizes = np.array([len(a) for a in structures], dtype=np.int64)
     first = np.repeat(np.cumsum([0, 0, *sizes[:-1]][: len(pairs)]), [len(p[0]) for p in pairs])
     return Graph(

@@ -10,9 +10,8 @@ import torch
 from ase import Atoms
 from jaxtyping import Float, Int
 from torch import Tensor
-from vesin import NeighborList
 
-from learner.graph import find_pairs, species_index
+from learner.graph import PairSearch, species_index
 
 FAR = 1e3  # Å, the length of the vector in an empty slot: beyond every cutoff
 
@@ -56,8 +55,7 @@ def build_graph(structures: Sequence[Atoms], species: Sequence[int], cutoff: flo
     index = species_index(structures, species)
     sizes = np.array([len(a) for a in structures], dtype=np.int64)
     first = np.concatenate([[0], np.cumsum(sizes)])
-    search = NeighborList(cutoff=cutoff, full_list=True, sorted=True, n_threads=1)
-    edges = [find_pairs(a, search) for a in structures if len(a)]
+    edges = [PairSearch(cutoff, both=True)(a) for a in structures if len(a)]
     offsets = [first[k] for k, a in enumerate(structures) if len(a)]
     i = np.concatenate([e[0] + o for e, o in zip(edges, offsets, strict=True)]) if edges else np.zeros(0, np.int64)
     j = np.concatenate([e[1] + o for e, o in zip(edges, offsets, strict=True)]) if edges else np.zeros(0, np.int64)

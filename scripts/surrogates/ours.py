@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from protocol import command_line
 
+from learner.calculator import KosselCalculator
 from learner.committee import Committee
 from learner.paper.model import PaperModel
 from learner.paper.settings import PaperSettings, PaperTrainSettings
@@ -36,6 +37,8 @@ class Ours:
     def __init__(self, model: Model) -> None:
         self._model: Callable[[Sequence[Atoms]], Prediction] = model
         self.n_parameters = sum(p.numel() for p in model.network.parameters())
+        if isinstance(model, Committee):
+            self.calculator = lambda: KosselCalculator(model)
 
     def __call__(self, structures: Sequence[Atoms]) -> tuple[np.ndarray, list[np.ndarray]]:
         found = self._model(structures)

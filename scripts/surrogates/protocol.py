@@ -25,7 +25,10 @@ LONGEST_S = 60.0
 
 
 class Potential(Protocol):
-    """Energies (eV) and forces (eV/Å) of structures, one batch; `n_parameters` trainable numbers."""
+    """Energies (eV) and forces (eV/Å) of structures, one batch; `n_parameters` trainable numbers.
+
+    One that has an ASE calculator of its own makes it by `calculator()`.
+    """
 
     n_parameters: int
 
@@ -203,7 +206,8 @@ def command_line(description: str | None, names: Sequence[str], train: Train, lo
         if given.batch:
             found = batch_seconds(potential, given.batch, given.n_atoms, given.element)
         else:
-            found = call_seconds(Caller(potential), given.n_atoms, given.element)
+            own = getattr(potential, "calculator", None)
+            found = call_seconds(own() if own else Caller(potential), given.n_atoms, given.element)
         print(json.dumps(found))
     else:
         _train_and_test(given, train)
