@@ -28,6 +28,9 @@ FitSettings = TrainSettings | UpdateSettings
 MOVED = 0.02
 """Å by which atoms are displaced to differentiate along the error of the forces."""
 
+MANY = 200
+"""Examples up to which weight decay is that of the settings."""
+
 
 @dataclass
 class Sampler:
@@ -174,7 +177,7 @@ class Fit:
         self.parameters = dict(network.named_parameters())
         self._names: dict[Tensor, str] = {p: k for k, p in self.parameters.items()}
         self.mean = {k: p.detach().clone() for k, p in self.parameters.items()}
-        self.optimisers = optimisers(network, settings)
+        self.optimisers = optimisers(network, settings, len(self.examples))
         self.n_steps, self.elapsed = 0, 0.0
         self._now = time.monotonic if settings.clock == "wall" else time.process_time
         self._started = self._now()
@@ -275,9 +278,12 @@ class Fit:
         self.sampler.rng.bit_generator.state = facts["rng"]
 
 
-def optimisers(network: VIMPNN, settings: FitSettings) -> list[torch.optim.Optimizer]:
-    """AdamW for all, or for what is not a matrix between hidden states: filters, embedding, output, biases."""
-    rate, decay = settings.learning_rate, settings.weight_decay
+def optimisers(network: VIMPNN, settings: FitSettings, n_examples: int) -> list[torch.optim.Optimizer]:
+    """AdamW for all, or for what is not a matrix between hidden states: filters, embedding, output, biases.
+
+    Weight decay is a prior, which counts the less the more is known: beyond `MANY` examples it falls as 1/n.
+    """
+    rate, decay = settings.learning_rate, settings.weight_decay * min(1.0, MANY / max(n_examples, 1))
     inner = [m.weight for m in network.modules() if isinstance(m, MemberLinear) and m is not network.out]
     matrices = inner if settings.optimiser == "muon" else []
     rest = [p for p in network.parameters() if all(p is not q for q in matrices)]

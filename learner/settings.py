@@ -40,7 +40,7 @@ class TrainSettings(_Settings):
     learning_rate: float = Field(5e-3, gt=0)
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")
-    weight_decay: float = Field(0.05, ge=0)
+    weight_decay: float = Field(0.5, ge=0, description="for up to 200 structures; of n > 200: 200/n of it")
     energy_weight: float = Field(10.0, ge=0, description="weight of the energy per atom (eV/atom) in the loss")
     force_weight: float = Field(1.0, ge=0, description="weight of the forces (eV/Å) in the loss")
     huber: float = Field(0.3, gt=0, description="where the force loss turns from square to linear, eV/Å")

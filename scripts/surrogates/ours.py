@@ -79,7 +79,7 @@ SURROGATES: dict[str, tuple[NetworkSettings, TrainSettings]] = {
     "three-radial": (FOUR.model_copy(update={"n_radial": 3}), TrainSettings()),
     "ten-radial": (FOUR.model_copy(update={"n_radial": 10}), TrainSettings()),
     "no-ema": (FOUR, TrainSettings(ema=0.0)),
-    "adamw": (FOUR, TrainSettings(optimiser="adamw", learning_rate=0.01)),
+    "adamw": (FOUR, TrainSettings(optimiser="adamw", learning_rate=0.01, weight_decay=0.05)),
     "two-members": (NetworkSettings(n_members=2), TrainSettings()),
     "eight-members": (NetworkSettings(n_members=8), TrainSettings()),
 }

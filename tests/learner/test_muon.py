@@ -47,8 +47,17 @@ def test_entries_move_by_about_the_rate() -> None:
 @pytest.mark.parametrize("name", ["muon", "adamw"])
 def test_every_parameter_has_one_optimiser(name: str) -> None:
     network = seeded(NetworkSettings(n_members=2), [13, 29], 0)
-    of = optimisers(network, TrainSettings(optimiser=name))
+    of = optimisers(network, TrainSettings(optimiser=name), 10)
     held = [id(p) for o in of for group in o.param_groups for p in group["params"]]
     assert sorted(held) == sorted(id(p) for p in network.parameters())
     assert len(of) == (2 if name == "muon" else 1)
     assert np.unique(held).size == len(held)
+
+
+def test_weight_decay_falls_with_what_is_known() -> None:
+    network = seeded(NetworkSettings(n_members=1), [13], 0)
+    settings = TrainSettings(weight_decay=0.4)
+    decays = [
+        {g["weight_decay"] for o in optimisers(network, settings, n) for g in o.param_groups} for n in (0, 200, 800)
+    ]
+    assert decays == [{0.4}, {0.4}, {0.1}]
