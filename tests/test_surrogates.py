@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 from ase.io import write
 
+from scripts.benchmark_surrogates import keep
 from scripts.make_gpaw_clusters import KINDS, PARTS, clusters
 from scripts.surrogates.protocol import Caller, call_seconds, crystal, errors, labels
 from tests.learner.conftest import cluster, with_label
@@ -83,3 +85,14 @@ def test_any_first_part_of_the_clusters_to_label_is_balanced():
     assert not learnt & tested
     assert all(15 <= len(a) <= 30 for a in made)
     assert all(a.get_all_distances()[np.triu_indices(len(a), 1)].min() > 1 for a in made)
+
+
+def test_runs_of_other_models_add_up_until_the_budget_changes(tmp_path):
+    given = argparse.Namespace(out=tmp_path, cpu_seconds=300.0, seed=0)
+    keep(given, "gpaw", {"painn": {"100": 1}})
+    keep(given, "gpaw", {"painn": {"50": 2}, "mace": {"100": 3}})
+    path = tmp_path / "gpaw.json"
+    assert json.loads(path.read_text())["found"] == {"painn": {"100": 1, "50": 2}, "mace": {"100": 3}}
+    given.cpu_seconds = 60.0
+    keep(given, "gpaw", {"mace": {"100": 4}})
+    assert json.loads(path.read_text()) == {"cpu_seconds": 60.0, "seed": 0, "found": {"mace": {"100": 4}}}
