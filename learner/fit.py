@@ -173,6 +173,7 @@ class Fit:
         weights = bootstrap_weights(rng, m, len(self.examples), settings.bootstrap)
         self.weights = torch.from_numpy(weights).to(device, network.dtype)
         sizes = [[len(e.forces) for e in group] for group in groups]
+        self.n_atoms = max(1, sum(map(sum, sizes)))
         self.sampler = Sampler(sizes, list(share), settings.batch_atoms, rng)
         self.parameters = dict(network.named_parameters())
         self._names: dict[Tensor, str] = {p: k for k, p in self.parameters.items()}
@@ -186,7 +187,9 @@ class Fit:
     def progress(self) -> float:
         """Share of the budget that is spent, in [0, 1]."""
         if self.settings.minutes is not None:
-            return min(1.0, (self.elapsed + self._now() - self._started) / (60 * self.settings.minutes))
+            spent = (self.elapsed + self._now() - self._started) / (60 * self.settings.minutes)
+            looks = self.n_steps * self.settings.batch_atoms / self.n_atoms
+            return min(1.0, max(spent, looks / self.settings.epochs))
         return min(1.0, self.n_steps / self.settings.steps)
 
     def rate(self) -> float:

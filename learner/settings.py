@@ -34,6 +34,7 @@ class TrainSettings(_Settings):
 
     steps: int = Field(1000, ge=1, description="gradient steps, unless minutes is given")
     minutes: float | None = Field(None, gt=0, description="budget of time; not reproducible to the bit")
+    epochs: float = Field(250, gt=0, description="with a budget of time: most looks at a structure; more overfits")
     clock: Literal["wall", "cpu"] = Field("wall", description="what the minutes are counted in")
     batch_atoms: int = Field(600, ge=1, description="atoms in a batch, about")
     optimiser: OptimiserName = Field("muon", description="of the matrices between hidden states; AdamW for the rest")
@@ -56,6 +57,7 @@ class UpdateSettings(_Settings):
 
     steps: int = Field(200, ge=1)
     minutes: float | None = Field(None, gt=0, description="budget of time instead of steps")
+    epochs: float = Field(250, gt=0, description="as in training from scratch")
     clock: Literal["wall", "cpu"] = "wall"
     batch_atoms: int = Field(100, ge=1)
     optimiser: OptimiserName = "muon"

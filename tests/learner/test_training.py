@@ -128,6 +128,14 @@ def test_budget_in_minutes(labelled):
     assert np.isfinite(result.metrics["energy_mae_mev_per_atom"])
 
 
+def test_a_budget_of_time_ends_after_so_many_looks_at_the_data(labelled):
+    steps = []
+    settings = TrainSettings(minutes=60, epochs=4, batch_atoms=20)
+    train(labelled, [], TINY, settings, seed=0, progress=steps.append)
+    atoms = sum(len(a) for a in labelled if len(a) > 1)
+    assert len(steps) == -(-4 * atoms // 20)
+
+
 def test_refusals(labelled, fitted):
     bare = cluster(5)
     with pytest.raises(InputError, match=r"structure 13 .* carries no energy"):
