@@ -98,9 +98,14 @@ class SkinSearch:
 
     Args:
         cutoff, skin: Å.
+
+    Raises:
+        InputError: a negative skin, with which pairs would be missed.
     """
 
     def __init__(self, cutoff: float, skin: float) -> None:
+        if not skin >= 0:
+            raise InputError(f"skin is {skin} Å, expected 0 or more")
         self.cutoff, self.skin = cutoff, skin
         self._search = PairSearch(cutoff + skin)
         self._sought: Atoms | None = None

@@ -5,6 +5,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk, fcc100
 
+from learner.errors import InputError
 from learner.graph import PairSearch, SkinSearch
 
 CUTOFF = 4.0
@@ -56,6 +57,12 @@ def test_another_structure_starts_anew(change: str) -> None:
     else:
         del atoms[0]
     np.testing.assert_allclose(rows(skin(atoms)), rows(PairSearch(CUTOFF)(atoms)), atol=1e-9)
+
+
+@pytest.mark.parametrize("skin", [-0.1, float("nan")])
+def test_a_skin_that_would_miss_pairs_is_refused(skin: float) -> None:
+    with pytest.raises(InputError, match="skin"):
+        SkinSearch(CUTOFF, skin)
 
 
 def test_no_atoms() -> None:
