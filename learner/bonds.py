@@ -1,11 +1,11 @@
 """The basis of a bond: functions of its length, tabulated for each pair of species, and harmonics of its direction.
 
     rows        R = s_BT(r) φ_k(r),  φ_k = u(r) sin(kπx)/x, x = r/cutoff        s_BT: share of a bond type, `valence.py`
-    sums        Σ_w u(r), Σ_w b(r), ½ Σ_w V_ZBL(r)                              coordination, bondedness, repulsion (eV)
     harmonics   Y_1m(r̂), Y_2m(r̂)                                                real, Σ_m Y_lm² = 1
 
 None of it depends on what is learnt. Rows are tabulated, not computed: a filter, which is a sum of rows with learnt
-weights, is a table too, and so costs a pair of atoms one interpolation whatever the number of channels and functions.
+weights, is a table too, and so costs a pair of atoms one interpolation whatever the number of channels and functions. What
+`cohesion.py` sums over neighbours is read from its table in the same pass over the pairs.
 """
 
 from __future__ import annotations
@@ -17,22 +17,18 @@ from functools import partial
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.func import jvp
 
 from . import kernels
 from .graph import Graph
-from .repulsion import OFF, zbl
 from .settings import NetworkSettings
+from .tables import interpolate, tabulate
 from .valence import PairTables, bonded, channel_weights, smooth_cutoff
 
 NODES = 128
 """Of the table of rows: 0.04 Å apart, where cubic interpolation is good to some 1e-5."""
-FINE_NODES = 2048
-NEAREST = 0.1  # Å; nearer, the functions go on in a straight line
 WHITEN_FLOOR = 1.0
-N_SUMS = 3
 
-Bonds = tuple[Float[Tensor, "g e"], Float[Tensor, "g e 8"], Float[Tensor, "g n 3"]]
+Bonds = tuple[Float[Tensor, "g e"], Float[Tensor, "g e 8"], Float[Tensor, "g n k"]]
 """Lengths (Å) and harmonics of pairs, sums of atoms; g = 1 where all members see the same vectors."""
 
 
@@ -44,7 +40,7 @@ def bessel(r: Float[Tensor, "*e"], u: Float[Tensor, "*e"], n_radial: int, cutoff
 
 
 class BondBasis(nn.Module):
-    """Rows and harmonics of pairs of atoms, and sums over them.
+    """Rows and harmonics of pairs of atoms.
 
     Args:
         settings: cutoff and number of radial functions.
@@ -53,13 +49,11 @@ class BondBasis(nn.Module):
 
     Attributes:
         rows: (n_pairs_of_species, 2 nodes, n_rows) values and slopes times the spacing of a node, in turn.
-        sums: (n_pairs_of_species, 2 fine nodes, 3) likewise.
         mix: (n_channels, n_radial, n_radial) change of basis of the rows of a channel, set by `whiten`.
         pair_of: (n_species, n_species) index of a pair of species, the same both ways.
     """
 
     rows: Tensor
-    sums: Tensor
     mix: Tensor
     pair_of: Tensor
 
@@ -67,59 +61,48 @@ class BondBasis(nn.Module):
         super().__init__()
         self.settings, self.species, self.channels = settings, tuple(species), channels
         self.n_rows = len(channels) * settings.n_radial
-        self.spacing, self.fine = settings.cutoff / (NODES - 1), settings.cutoff / (FINE_NODES - 1)
+        self.spacing = settings.cutoff / (NODES - 1)
         n = len(self.species)
         first, second = torch.triu_indices(n, n)
         pair_of = torch.zeros(n, n, dtype=torch.int64)
         pair_of[first, second] = pair_of[second, first] = torch.arange(len(first))
         self.register_buffer("pair_of", pair_of, persistent=False)
-        self.register_buffer("rows", self._tabulate(NODES, slice(0, self.n_rows)), persistent=False)
-        self.register_buffer("sums", self._tabulate(FINE_NODES, slice(self.n_rows, None)), persistent=False)
+        self.register_buffer("rows", self._tabulate(), persistent=False)
         self.register_buffer("mix", torch.eye(settings.n_radial).repeat(len(channels), 1, 1))
 
-    def _tabulate(self, n_nodes: int, columns: slice) -> Tensor:
-        """Some columns of `_radial` for each pair of species, in double precision."""
-        spacing = self.settings.cutoff / (n_nodes - 1)
-        nodes = torch.arange(n_nodes, dtype=torch.float64) * spacing
-        r = nodes.clamp(min=NEAREST)
-        beyond = (nodes - r)[:, None]
-        pair = PairTables(self.species)
-        tables = []
+    def _tabulate(self) -> Tensor:
+        """Rows for each pair of species, in double precision."""
+        pair, tables = PairTables(self.species), []
         for v, w in torch.triu_indices(len(self.species), len(self.species)).T.tolist():
             shares = (float(pair.r0[v, w]), float(pair.ionic[v, w]), float(pair.metallic[v, w]))
-            radial = partial(self._radial, z=(self.species[v], self.species[w]), shares=shares)
-            values, slopes = jvp(radial, (r,), (torch.ones_like(r),))  # type: ignore[misc]
-            both = torch.stack([values + slopes * beyond, slopes * spacing], dim=1)[..., columns]
-            tables.append(both.flatten(0, 1))
+            tables.append(tabulate(partial(self._radial, shares=shares), self.settings.cutoff, NODES))
         return torch.stack(tables).contiguous()
 
-    def _radial(
-        self, r: Float[Tensor, " e"], z: tuple[int, int], shares: tuple[float, float, float]
-    ) -> Float[Tensor, "e k"]:
-        """Rows, and what is summed, at distances r (Å) of two atoms; shares: r0, ionic, metallic of the pair."""
+    def _radial(self, r: Float[Tensor, " e"], shares: tuple[float, float, float]) -> Float[Tensor, "e k"]:
+        """Rows at distances r (Å) of two atoms; shares: r0, ionic, metallic of the pair."""
         u = smooth_cutoff(r, self.settings.cutoff)
         r0, ionic, metallic = (torch.full_like(r, x) for x in shares)
-        b = bonded(r, r0, u)
         phi = bessel(r, u, self.settings.n_radial, self.settings.cutoff)
-        weights = channel_weights(b, r, r0, ionic, metallic, self.channels)
-        sums = torch.stack([u, b, 0.5 * zbl(r, *z, OFF * shares[0])], dim=1)
-        return torch.cat([*(phi * w[:, None] for w in weights), sums], dim=1)
+        weights = channel_weights(bonded(r, r0, u), r, r0, ionic, metallic, self.channels)
+        return torch.cat([phi * w[:, None] for w in weights], dim=1)
 
-    def forward(self, vectors: Float[Tensor, "g e 3"], graph: Graph) -> Bonds:
-        """Lengths and harmonics of every pair, and sums of every atom.
+    def forward(self, vectors: Float[Tensor, "g e 3"], graph: Graph, summed: Tensor, spacing: float) -> Bonds:
+        """Lengths and harmonics of every pair, and sums over every atom's neighbours.
 
         Args:
             vectors: r_vw, Å, as each member sees it, or one for all; those of the graph are not looked at.
             graph: species and pairs.
+            summed: (n_pairs_of_species, 2 nodes, k) table of what is summed.
+            spacing: Å, of its nodes.
         """
         pair, n_atoms = self.pair(graph), len(graph.species)
         if vectors.device.type != "cpu" or vectors.requires_grad:
-            return bonds_by_torch(vectors, pair, graph, self.sums, self.fine)
+            return bonds_by_torch(vectors, pair, graph, summed, spacing)
         vectors = vectors.contiguous()
         r, harmonics = vectors.new_empty(vectors.shape[:2]), vectors.new_empty(*vectors.shape[:2], 8)
-        sums = vectors.new_zeros(len(vectors), n_atoms, N_SUMS)
-        arrays = (x.numpy() for x in (vectors, pair, graph.centre, graph.neighbour, self.sums))
-        kernels.bonds_forward(*arrays, self.fine, r.numpy(), harmonics.numpy(), sums.numpy())
+        sums = vectors.new_zeros(len(vectors), n_atoms, summed.shape[2])
+        arrays = (x.numpy() for x in (vectors, pair, graph.centre, graph.neighbour, summed))
+        kernels.bonds_forward(*arrays, spacing, r.numpy(), harmonics.numpy(), sums.numpy())
         return r, harmonics, sums
 
     def pair(self, graph: Graph) -> Int[Tensor, " e"]:
@@ -147,36 +130,13 @@ class BondBasis(nn.Module):
                 mix.copy_(axes / torch.sqrt(values.clamp(min=0) + floor * values[-1]))
 
 
-def interpolate(
-    table: Float[Tensor, "m p nodes k"], spacing: float, pair: Int[Tensor, " e"], r: Float[Tensor, "g e"]
-) -> Float[Tensor, "m e k"]:
-    """What a table holds at distances r (Å), by cubic Hermite interpolation; 0 beyond its end.
-
-    Args:
-        table: values and slopes times the spacing of a node, in turn.
-        spacing: Å, of the nodes.
-        pair: which table.
-        r: for each member, or for all.
-    """
-    member = torch.arange(len(table), device=table.device)[:, None]
-    s = (r / spacing).unsqueeze(-1)
-    last = table.shape[2] // 2 - 1
-    i = s.detach().floor().clamp(max=last - 1).long()
-    t = s - i
-    c = t * t * (3 - 2 * t)
-    place = 2 * i[..., 0]
-    low, rise, high, fall = (table[member, pair, place + k] for k in range(4))
-    value = (1 - c) * low + t * (1 - t) ** 2 * rise + c * high + t * t * (t - 1) * fall
-    return torch.where(s < last, value, 0.0)
-
-
 def bonds_by_torch(
     vectors: Float[Tensor, "g e 3"], pair: Int[Tensor, " e"], graph: Graph, table: Tensor, spacing: float
 ) -> Bonds:
     """What `BondBasis` gives, in operations that every device has and that can be differentiated twice."""
     r = torch.linalg.vector_norm(vectors, dim=-1, keepdim=True)
     values = interpolate(table.expand(len(vectors), -1, -1, -1), spacing, pair, r[..., 0])
-    sums = values.new_zeros(len(vectors), len(graph.species), N_SUMS)
+    sums = values.new_zeros(len(vectors), len(graph.species), table.shape[2])
     sums = sums.index_add(1, graph.centre, values).index_add(1, graph.neighbour, values)
     x, y, z = (vectors / r).unbind(-1)
     root = kernels.ROOT_3

@@ -42,7 +42,7 @@ class Header(ModelHeader):
 
     model_config = ConfigDict(extra="forbid")
 
-    format: Literal[2] = 2
+    format: Literal[3] = 3
     architecture: Literal["VIMPNN"] = "VIMPNN"
     network: NetworkSettings
     species: list[int]

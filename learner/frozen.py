@@ -97,23 +97,23 @@ class FrozenNetwork:
     """
 
     def __init__(self, network: VIMPNN) -> None:
-        self.basis = network.basis
+        self.basis, self.cohesion = network.basis, network.cohesion
+        self.summed = network.cohesion.table()
         pairs = zip(network.messages, network.updates, strict=True)
         self.steps = [_Step(m, u, self.basis.rows, self.basis.mix) for m, u in pairs]  # type: ignore[arg-type]
-        self.embed = network.embed.detach()
+        self.initial = network.initial().detach()
         self.hidden, self.hidden_bias = network.hidden.weight.detach(), network.hidden.bias.detach()  # type: ignore[union-attr]
         scale = network.energy_scale
         self.out = network.out.weight.detach() * scale
         self.out_bias = network.out.bias.detach() * scale  # type: ignore[union-attr]
-        self.offset = network.offset
 
     @torch.no_grad()
     def energies_and_gradients(self, graph: Graph) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m e 3"]]:
         """Energy of each atom (eV, without E0), and ∂E/∂r_vw of each pair (eV/Å), of every member."""
-        r, harmonics, sums = self.basis(graph.vectors[None], graph)
+        r, harmonics, sums = self.basis(graph.vectors[None], graph, self.summed, self.cohesion.spacing)
         pair = self.basis.pair(graph)
         pairs = Pairs(graph.centre, graph.neighbour, pair, r, harmonics, self.basis.spacing)
-        states = [self.embed[:, graph.species]]
+        states = [self.initial[:, graph.species]]
         traces = []
         for step in self.steps:
             h, trace = step.forward(states[-1], pairs)
@@ -121,16 +121,15 @@ class FrozenNetwork:
             traces.append(trace)
         hidden = torch.baddbmm(self.hidden_bias, torch.cat(states, dim=2), self.hidden)
         epsilon = torch.baddbmm(self.out_bias, aten.silu(hidden), self.out).squeeze(2)
-        coordination, bondedness, repulsion = sums[0].unbind(1)
-        fading, root = torch.exp(-coordination), torch.sqrt(1 + bondedness)
-        by_root, by_n = self.offset[:, graph.species]
-        energies = (epsilon + by_n) * (1 - fading) + (by_root * (root - 1) + repulsion)
+        bound, n = self.cohesion(sums, graph.species)
+        energies = epsilon * n + bound
 
-        by_sums = [(epsilon + by_n) * fading, (by_root * 0.5 / root).expand_as(epsilon), torch.ones_like(epsilon)]
+        by_sums = self.cohesion.slopes(sums[0], graph.species).expand(len(energies), -1, -1).clone()
+        by_sums[..., 0] += epsilon * (1 - n)
         g_vectors = r.new_empty(len(energies), r.shape[1], 3)
-        arrays = (x.numpy() for x in (r[0], harmonics[0], pair, graph.centre, graph.neighbour, self.basis.sums))
-        kernels.sums_backward(*arrays, self.basis.fine, torch.stack(by_sums, dim=2).numpy(), g_vectors.numpy())
-        g_out = (1 - fading)[:, None] * self.out.mT
+        arrays = (x.numpy() for x in (r[0], harmonics[0], pair, graph.centre, graph.neighbour, self.summed))
+        kernels.sums_backward(*arrays, self.cohesion.spacing, by_sums.numpy(), g_vectors.numpy())
+        g_out = n[0][:, None] * self.out.mT
         by_states = torch.bmm(aten.silu_backward(g_out, hidden), self.hidden.mT).chunk(len(states), dim=2)
         g = by_states[-1]
         for k in reversed(range(len(self.steps))):

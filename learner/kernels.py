@@ -28,7 +28,7 @@ def _compiled(function: Any) -> Any:
 def bonds_forward(vectors, pair, centre, neighbour, table, spacing, r, harmonics, sums):  # type: ignore[no-untyped-def]
     """Length and harmonics of every r_vw; what is summed over an atom's pairs, interpolated.
 
-    vectors (g, e, 3), table (p, 2 nodes, 3), r (g, e), harmonics (g, e, 8), sums (g, n, 3).
+    vectors (g, e, 3), table (p, 2 nodes, k), r (g, e), harmonics (g, e, 8), sums (g, n, k).
     """
     one, two, three = vectors.dtype.type(1), vectors.dtype.type(2), vectors.dtype.type(3)
     half, root = vectors.dtype.type(0.5), vectors.dtype.type(ROOT_3)
@@ -56,7 +56,7 @@ def bonds_forward(vectors, pair, centre, neighbour, table, spacing, r, harmonics
             c = t * t * (three - two * t)
             a, b, d = one - c, t * (one - t) * (one - t), t * t * (t - one)
             p = pair[e]
-            for k in range(3):
+            for k in range(table.shape[2]):
                 value = (
                     a * table[p, 2 * i, k]
                     + b * table[p, 2 * i + 1, k]
@@ -69,7 +69,7 @@ def bonds_forward(vectors, pair, centre, neighbour, table, spacing, r, harmonics
 
 @_compiled
 def sums_backward(r, harmonics, pair, centre, neighbour, table, spacing, g_sums, g_vectors):  # type: ignore[no-untyped-def]
-    """Set (m, e, 3) g_vectors to the gradient of the sums by r_vw; g_sums (m, n, 3); every member sees the same r."""
+    """Set (m, e, 3) g_vectors to the gradient of the sums by r_vw; g_sums (m, n, k); every member sees the same r."""
     one, two, three, six = r.dtype.type(1), r.dtype.type(2), r.dtype.type(3), r.dtype.type(6)
     step = r.dtype.type(spacing)
     last = table.shape[1] // 2 - 1
@@ -82,7 +82,7 @@ def sums_backward(r, harmonics, pair, centre, neighbour, table, spacing, g_sums,
                 t = s - r.dtype.type(i)
                 a, b, d = six * t * (t - one), (one - t) * (one - three * t), t * (three * t - two)
                 p = pair[e]
-                for k in range(3):
+                for k in range(table.shape[2]):
                     slope = (
                         a * (table[p, 2 * i, k] - table[p, 2 * i + 2, k])
                         + b * table[p, 2 * i + 1, k]

@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from . import kernels
-from .bonds import interpolate
+from .tables import interpolate
 
 Moments = tuple[Float[Tensor, "m n f"], Float[Tensor, "m n 3 d"], Float[Tensor, "m n 5 d"]]
 

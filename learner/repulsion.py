@@ -12,8 +12,8 @@ from torch import Tensor
 
 _AMPLITUDE = (0.18175, 0.50986, 0.28022, 0.02817)
 _DECAY = (3.1998, 0.94229, 0.4029, 0.20162)
-OFF = 0.75
-"""Of the sum of covalent radii: a multiple bond may be as short as that."""
+OFF = 0.5
+"""Of the sum of covalent radii: nearer than molecules and crystals ever come. What is fitted holds before that."""
 
 
 def zbl(r: Float[Tensor, "*e"], z_v: int, z_w: int, r_off: float) -> Float[Tensor, "*e"]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 DeviceName = Literal["auto", "cpu", "cuda"]
-OptimiserName = Literal["muon", "adamw"]
+OptimiserName = Literal["auto", "muon", "adamw"]
 
 
 class _Settings(BaseModel):
@@ -25,6 +25,7 @@ class NetworkSettings(_Settings):
     n_radial: int = Field(6, ge=1, description="radial functions of each channel")
     bond_types: Literal["valence", "one"] = Field("valence", description="soft bond types, or all bonds in one channel")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
+    embedding: Literal["valence", "free"] = Field("valence", description="elements told apart by traits, or just apart")
     n_readout: int = Field(32, ge=1, description="hidden width of the readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")
 
@@ -32,16 +33,18 @@ class NetworkSettings(_Settings):
 class TrainSettings(_Settings):
     """How a committee is trained from scratch; the budget is `minutes` if given, else `steps`."""
 
+    rates: ClassVar[dict[str, float]] = {"muon": 5e-3, "adamw": 2e-3}
+
     steps: int = Field(1000, ge=1, description="gradient steps, unless minutes is given")
     minutes: float | None = Field(None, gt=0, description="budget of time; not reproducible to the bit")
     epochs: float = Field(250, gt=0, description="with a budget of time: most looks at a structure; more overfits")
     clock: Literal["wall", "cpu"] = Field("wall", description="what the minutes are counted in")
     batch_atoms: int = Field(600, ge=1, description="atoms in a batch, about")
-    optimiser: OptimiserName = Field("muon", description="of the matrices between hidden states; AdamW for the rest")
-    learning_rate: float = Field(5e-3, gt=0)
+    optimiser: OptimiserName = Field("auto", description="muon: of matrices; auto: from 500 structures on, else AdamW")
+    learning_rate: float | None = Field(None, gt=0, description="by default 5e-3 with Muon, 2e-3 with AdamW")
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")
-    weight_decay: float = Field(0.5, ge=0, description="for up to 200 structures; of n > 200: 200/n of it")
+    weight_decay: float = Field(0.3, ge=0, description="for up to 200 structures; of n > 200: 200/n of it")
     energy_weight: float = Field(10.0, ge=0, description="weight of the energy per atom (eV/atom) in the loss")
     force_weight: float = Field(1.0, ge=0, description="weight of the forces (eV/Å) in the loss")
     huber: float = Field(0.3, gt=0, description="where the force loss turns from square to linear, eV/Å")
@@ -55,13 +58,15 @@ class TrainSettings(_Settings):
 class UpdateSettings(_Settings):
     """How a committee learns from new labels: a short warm start on new and replayed labels."""
 
+    rates: ClassVar[dict[str, float]] = {"muon": 3e-3, "adamw": 2e-3}
+
     steps: int = Field(200, ge=1)
     minutes: float | None = Field(None, gt=0, description="budget of time instead of steps")
     epochs: float = Field(250, gt=0, description="as in training from scratch")
     clock: Literal["wall", "cpu"] = "wall"
     batch_atoms: int = Field(100, ge=1)
-    optimiser: OptimiserName = "muon"
-    learning_rate: float = Field(3e-3, gt=0)
+    optimiser: OptimiserName = "auto"
+    learning_rate: float | None = Field(None, gt=0, description="by default 3e-3 with Muon, 2e-3 with AdamW")
     new_share: float = Field(0.3, gt=0, le=1, description="share of each batch that is drawn from the new labels")
     tolerance: float = Field(0.1, ge=0, description="promotion: relative loss of accuracy allowed on any size bin")
     size_bins: tuple[int, ...] = Field((20, 35, 55, 100), description="upper edges of the validation bins, atoms")

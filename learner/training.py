@@ -20,7 +20,6 @@ from .committee import Committee, Header
 from .data import Example, dataset_hash, join_examples, make_examples, reference_energies
 from .errors import InputError
 from .fit import Fit
-from .graph import Graph, join_graphs
 from .metrics import Numbers, evaluate, structure_errors
 from .model_files import write_whole
 from .settings import NetworkSettings, TrainSettings, UpdateSettings
@@ -29,7 +28,7 @@ from .vimpnn import VIMPNN, seeded
 Errors = dict[str, np.ndarray]
 Progress = Callable[[Numbers], None]
 
-MEASURED = 400
+MEASURED, MEASURED_ATOMS = 400, 20_000
 
 
 @dataclass(frozen=True)
@@ -228,32 +227,17 @@ def means(errors: dict[str, Errors]) -> dict[str, dict[str, float]]:
 
 @torch.no_grad()
 def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
-    """Set what is measured, not learnt: the bond basis, the size of messages, the cohesion a[Z], c[Z], the scale of ε.
+    """Set what is measured or fitted, not learnt: the bond basis, the size of messages, the cohesion, the scale of ε.
 
-    Basis and messages are measured over the atoms of at most `MEASURED` structures, evenly drawn; a[Z] and c[Z] are the
-    least-squares fit of the energies by the two trends; the scale of ε is the root mean square of the forces (eV, per
-    Å), or of the energy per atom that is left where there are no forces.
+    All by at most `MEASURED` structures or `MEASURED_ATOMS` atoms, evenly drawn. The scale of ε (eV) is the root mean
+    square of the forces (eV/Å) that the cohesion leaves.
     """
-    graph = join_graphs([e.graph for e in examples])
-    network.standardise(_part(examples))
-    batch = join_examples(examples)
-    design = torch.zeros(len(examples), *network.offset.shape, dtype=torch.float64)
-    for term, trend in enumerate(network.trends(graph).double()):
-        design[:, term].index_put_((graph.structure, graph.species), trend, accumulate=True)
-    n = batch.n_atoms.double()
-    a, target = design.flatten(1) / n[:, None], batch.energies.double() / n
-    ridge = 1e-4 * torch.eye(a.shape[1], dtype=torch.float64)
-    solution = torch.linalg.solve(a.T @ a + ridge, a.T @ target)
-    network.offset.copy_(solution.reshape(network.offset.shape))
-    left = target - a @ solution
-    pushed = batch.forces[batch.has_forces[graph.structure] > 0]
-    scale = float(pushed.square().mean().sqrt()) if len(pushed) else float(left.square().mean().sqrt())
-    network.energy_scale.fill_(max(scale, 1e-2))
-
-
-def _part(examples: Sequence[Example]) -> Graph:
-    """Every k-th structure, at most `MEASURED`, as one graph."""
-    return join_graphs([e.graph for e in examples[:: -(-len(examples) // MEASURED)]])
+    n_atoms = sum(len(e.forces) for e in examples) / len(examples)
+    few = max(1, min(MEASURED, int(MEASURED_ATOMS / n_atoms)))
+    batch = join_examples(examples[:: -(-len(examples) // few)])
+    network.standardise(batch.graph)
+    left = network.cohesion.fit(batch, network.basis.pair(batch.graph))
+    network.energy_scale.fill_(max(left, 1e-2))
 
 
 def common_method(structures: Sequence[Atoms], expected: str | None) -> str | None:

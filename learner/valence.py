@@ -52,6 +52,33 @@ def metallic_fraction(z: int) -> float:
     return 0.3 if z in _METALLOIDS else 1.0
 
 
+def valence_shells(z: int) -> tuple[int, int, int, int]:
+    """Electrons in s, p, d, f shells beyond the last rare gas, filled by Madelung's rule (Cu: 2, 0, 9, 0)."""
+    order = sorted(((n, k) for n in range(1, 9) for k in range(min(n, 4))), key=lambda s: (s[0] + s[1], s[0]))
+    shells, left = [0, 0, 0, 0], z
+    for n, k in order:
+        if left <= 0:
+            break
+        if k == 0:
+            shells = [0, 0, 0, 0]
+        shells[k] += min(left, 4 * k + 2)
+        left -= min(left, 4 * k + 2)
+    return shells[0], shells[1], shells[2], shells[3]
+
+
+def traits(species: Sequence[int]) -> Float[np.ndarray, "s 8"]:
+    """What chemistry knows of each element, in numbers of about unit size, by which elements are alike.
+
+    1, its valence electrons in s, p, d, f shells over what these hold, electronegativity (its distance from 1.9),
+    covalent radius (Å, distance from 1.4), metallic fraction.
+    """
+    rows = []
+    for z in species:
+        shells = [n / (4 * k + 2) for k, n in enumerate(valence_shells(int(z)))]
+        rows.append([1.0, *shells, ELECTRONEGATIVITY[z] - 1.9, 2 * (covalent_radii[z] - 1.4), metallic_fraction(int(z))])
+    return np.array(rows)
+
+
 class PairTables:
     """What the channels need of each pair of species.
 

@@ -2,16 +2,16 @@
 
 Symbols: v an atom, w its neighbour, h_v its hidden state, r the bond's length, r̂ its direction, BT a bond type.
 
-    h⁰_v    = embed(Z_v)
+    h⁰_v    = V t(Z_v) + embed(Z_v)             t: valence shells, electronegativity, radius; embed starts from zero
     m|BT_v  = Σ_w s_BT(r) M_BT(r) ⊙ (U h_w),   M_BT(r) = Σ_k φ_k(r) W_BT,k                 (filter × neighbour)
     m_v     = Σ_BT λ_BT m|BT_v                                                             (combination a.ii, λ scalar)
     p_v, q_v = Σ_w M'(r) ⊙ (U' h_w) Y_1(r̂), the same with Y_2;   m_v ← [m_v, |P p_v|, |Q q_v|]          (if directional)
     h'_v    = h_v + σ(A m_v + B h_v) ⊙ silu(A' m_v + B' h_v)                              (gate, without a GRU's pull)
     ε_v     = n_v R(h⁰_v, …, h^T_v),   n_v = 1 − exp(−Σ_w u(r))        (0 for an isolated atom, 1 in a solid)
-    E       = Σ_v E0[Z_v] + Σ_v (ε_v + a[Z_v] (√(1 + Σ_w b(r)) − 1) + c[Z_v] n_v) + Σ_{v<w} ZBL(r)
+    E       = Σ_v E0[Z_v] + Σ_v ε_v + E_c                              (cohesion, `cohesion.py`)
 
-E0 is added by the committee, in double precision. An atom's energy depends on atoms within T·cutoff, a force on twice
-as far.
+With `embedding: free`, h⁰ is embed alone, from random numbers. E0 is added by the committee, in double precision. An
+atom's energy depends on atoms within T·cutoff, a force on twice as far.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from .bonds import BondBasis
+from .cohesion import Cohesion
 from .graph import Graph
 from .layers import GatedResidual, MemberLinear
 from .moments import Pairs, moments
 from .settings import NetworkSettings
-from .valence import ONE_CHANNEL, possible_channels
+from .valence import ONE_CHANNEL, possible_channels, traits
 
 LEAST_IONIC = 0.05
 
@@ -110,8 +111,8 @@ class VIMPNN(nn.Module):
         channels: bond types it tells apart; those possible for the species by default.
     """
 
-    offset: Tensor
     energy_scale: Tensor
+    traits: Tensor
 
     def __init__(
         self, settings: NetworkSettings, species: Sequence[int], channels: tuple[str, ...] | None = None
@@ -123,13 +124,17 @@ class VIMPNN(nn.Module):
             told = settings.bond_types == "valence"
             channels = possible_channels(self.species, LEAST_IONIC) if told else ONE_CHANNEL
         self.basis = BondBasis(settings, self.species, channels)
-        self.embed = nn.Parameter(torch.randn(m, len(self.species), f))
+        self.cohesion = Cohesion(settings.cutoff, self.species)
+        told = settings.embedding == "valence"
+        known = torch.from_numpy(traits(self.species)) if told else torch.zeros(len(self.species), 0)
+        self.register_buffer("traits", known.to(torch.float64), persistent=False)
+        self.by_trait = nn.Parameter(torch.randn(m, known.shape[1], f))
+        self.embed = nn.Parameter((0.0 if told else 1.0) * torch.randn(m, len(self.species), f))
         messages = [Message(settings, self.basis) for _ in range(settings.n_steps)]
         self.messages = nn.ModuleList(messages)
         self.updates = nn.ModuleList(GatedResidual(m, s.n_out, f) for s in messages)
         self.hidden = MemberLinear(m, f * (settings.n_steps + 1), settings.n_readout)
         self.out = MemberLinear(m, settings.n_readout, 1)
-        self.register_buffer("offset", torch.zeros(2, len(self.species)))
         self.register_buffer("energy_scale", torch.ones(()))
         self.to(torch.float64 if settings.dtype == "float64" else torch.float32)
 
@@ -137,6 +142,10 @@ class VIMPNN(nn.Module):
     def dtype(self) -> torch.dtype:
         """Precision of the parameters."""
         return self.embed.dtype
+
+    def initial(self) -> Float[Tensor, "m s f"]:
+        """h⁰ of every species."""
+        return self.traits @ self.by_trait + self.embed
 
     @property
     def cutoff(self) -> float:
@@ -156,23 +165,17 @@ class VIMPNN(nn.Module):
             graph: species and pairs.
             measure: first set the normalisation of the messages by these atoms.
         """
-        r, harmonics, sums = self.basis(vectors, graph)
+        r, harmonics, sums = self.basis(vectors, graph, self.cohesion.table(), self.cohesion.spacing)
         pairs = Pairs(graph.centre, graph.neighbour, self.basis.pair(graph), r, harmonics, self.basis.spacing)
-        h = self.embed[:, graph.species]
+        h = self.initial()[:, graph.species]
         states = [h]
         for message, update in zip(self.messages, self.updates, strict=True):
             table = message.table(self.basis.rows, self.basis.mix)  # type: ignore[operator]
             h = update(message(h, table, pairs, measure), h)
             states.append(h)
         epsilon = self.out(nn.functional.silu(self.hidden(torch.cat(states, dim=2)))).squeeze(2)
-        trends = _trends(sums)
-        cohesion = (self.offset[:, graph.species] * trends).sum(1)
-        return self.energy_scale * trends[:, 1] * epsilon + cohesion + sums[..., 2]
-
-    @torch.no_grad()
-    def trends(self, graph: Graph) -> Float[Tensor, "2 n"]:
-        """√(1 + Σ_w b) − 1 and n_v = 1 − exp(−Σ_w u) of each atom: what a[Z] and c[Z] multiply."""
-        return _trends(self.basis(graph.vectors[None], graph)[2])[0]
+        bound, n = self.cohesion(sums, graph.species)
+        return self.energy_scale * n * epsilon + bound
 
     @torch.no_grad()
     def standardise(self, graph: Graph) -> None:
@@ -190,10 +193,6 @@ class VIMPNN(nn.Module):
             energies = self(vectors, graph)
             (g,) = torch.autograd.grad(energies.sum(), vectors)
         return energies.detach(), g
-
-
-def _trends(sums: Float[Tensor, "m n 3"]) -> Float[Tensor, "m 2 n"]:
-    return torch.stack([torch.sqrt(1 + sums[..., 1]) - 1, 1 - torch.exp(-sums[..., 0])], dim=1)
 
 
 def seeded(settings: NetworkSettings, species: Sequence[int], seed: int) -> VIMPNN:

@@ -23,10 +23,12 @@ def _one_thread():
 
 
 def make_committee(symbols="Al", settings=SMALL, seed=0, e0=-1.5):
-    """A committee with random weights, and with trends that are not zero."""
+    """A committee with random weights, and with cohesion that is not zero."""
     species = sorted(Atoms(symbols).numbers.tolist())
     network = seeded(settings, species, seed)
-    network.offset.copy_(torch.linspace(-0.4, 0.3, network.offset.numel()).reshape(network.offset.shape))
+    strengths, amplitudes = network.cohesion.strengths, network.cohesion.amplitudes
+    strengths.copy_(torch.linspace(-0.4, 0.3, strengths.numel()).reshape(strengths.shape))
+    amplitudes.copy_(torch.linspace(0.1, 0.4, amplitudes.numel()).reshape(amplitudes.shape))
     header = Header(
         network=settings,
         species=species,

@@ -9,7 +9,8 @@ from ase import Atoms
 from ase.build import bulk
 
 import learner.fit
-from learner.bonds import BondBasis, bonds_by_torch, interpolate
+from learner.bonds import BondBasis, bonds_by_torch
+from learner.cohesion import DECAY, STEEPNESS, Cohesion
 from learner.data import join_examples, make_examples
 from learner.fit import MOVED, errors_of, loss_of, surrogate_loss
 from learner.frozen import FrozenNetwork, energies_and_forces
@@ -17,6 +18,7 @@ from learner.graph import Graph, build_graph
 from learner.moments import Pairs, moments, moments_by_torch
 from learner.repulsion import OFF, zbl
 from learner.settings import TrainSettings
+from learner.tables import interpolate
 from learner.valence import PairTables, bonded, channel_weights, possible_channels, smooth_cutoff
 from learner.vimpnn import seeded
 
@@ -45,10 +47,10 @@ def gradients(outputs, inputs, seed=1):
 
 
 def test_bonds_compiled_and_by_torch():
-    basis = BondBasis(SMALL, [6, 8, 13], CHANNELS)
+    basis, cohesion = BondBasis(SMALL, [6, 8, 13], CHANNELS), Cohesion(SMALL.cutoff, [6, 8, 13])
     graph, vectors = random_graph(7, 60)
-    a = basis(vectors, graph)
-    b = bonds_by_torch(vectors, basis.pair(graph), graph, basis.sums, basis.fine)
+    a = basis(vectors, graph, cohesion.table(), cohesion.spacing)
+    b = bonds_by_torch(vectors, basis.pair(graph), graph, cohesion.table(), cohesion.spacing)
     for x, y in zip(a, b, strict=True):
         assert x.shape == y.shape
         assert torch.allclose(x, y, atol=1e-11)
@@ -57,11 +59,12 @@ def test_bonds_compiled_and_by_torch():
 def test_the_tables_are_the_functions_they_tabulate():
     species = [6, 8, 13]
     basis, tables = BondBasis(SMALL, species, CHANNELS), PairTables(species)
+    cohesion = Cohesion(SMALL.cutoff, species)
     r = torch.linspace(0.3, 4.7, 997, dtype=torch.float64)
     for v, w in ((0, 0), (0, 1), (2, 1), (2, 2)):
         pair = basis.pair_of[v, w].expand(len(r))
         rows = interpolate(basis.rows[None], basis.spacing, pair, r[None])[0]
-        sums = interpolate(basis.sums[None], basis.fine, pair, r[None])[0]
+        summed = interpolate(cohesion.terms[None], cohesion.spacing, pair, r[None])[0]
         u = smooth_cutoff(r, SMALL.cutoff)
         full = torch.full_like(r, float(tables.r0[v, w]))
         b = bonded(r, full, u)
@@ -71,7 +74,10 @@ def test_the_tables_are_the_functions_they_tabulate():
         for k, weight in enumerate(weights):
             assert torch.allclose(rows[:, k * SMALL.n_radial + 2], weight * third, atol=2e-5)
         repulsion = 0.5 * zbl(r, species[v], species[w], OFF * float(full[0]))
-        assert torch.allclose(sums, torch.stack([u, b, repulsion], dim=1), atol=1e-6, rtol=1e-5)
+        x = r / full - 1
+        decays = [u, *(u * torch.exp(-2 * q * x) for q in DECAY)]
+        pairs = [0.5 * u * torch.exp(-p * x) for p in STEEPNESS]
+        assert torch.allclose(summed, torch.stack([*decays, repulsion, *pairs], dim=1), atol=2e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("n_directions", [0, 5])
@@ -81,7 +87,8 @@ def test_moments_and_their_gradients(n_directions, n_pairs, n_seen):
     """As seen by each member for itself, and by both alike."""
     basis = BondBasis(SMALL, [6, 8, 13], CHANNELS)
     graph, vectors = random_graph(9, n_pairs, n_seen)
-    r, harmonics, _ = basis(vectors, graph)
+    cohesion = Cohesion(SMALL.cutoff, [6, 8, 13])
+    r, harmonics, _ = basis(vectors, graph, cohesion.table(), cohesion.spacing)
     pairs = Pairs(graph.centre, graph.neighbour, basis.pair(graph), r, harmonics, basis.spacing)
     generator = torch.Generator().manual_seed(0)
     shapes = [(2, *basis.rows.shape[:2], 6 + 2 * n_directions), (2, 9, 6 + n_directions)]

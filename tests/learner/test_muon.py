@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from learner.fit import optimisers
+from learner.fit import MUON_FROM, optimisers
 from learner.muon import Muon, orthogonal
 from learner.settings import NetworkSettings, TrainSettings
 from learner.vimpnn import seeded
@@ -61,3 +61,12 @@ def test_weight_decay_falls_with_what_is_known() -> None:
         {g["weight_decay"] for o in optimisers(network, settings, n) for g in o.param_groups} for n in (0, 200, 800)
     ]
     assert decays == [{0.4}, {0.4}, {0.1}]
+
+
+def test_many_labels_are_fitted_by_muon_few_by_adamw_each_at_its_rate() -> None:
+    network = seeded(NetworkSettings(n_members=1), [13], 0)
+    for n, expected in ((MUON_FROM - 1, "adamw"), (MUON_FROM, "muon")):
+        found = optimisers(network, TrainSettings(), n)
+        assert len(found) == (2 if expected == "muon" else 1)
+        assert {g["lr"] for o in found for g in o.param_groups} == {TrainSettings.rates[expected]}
+    assert optimisers(network, TrainSettings(learning_rate=0.1), 5)[0].param_groups[0]["lr"] == 0.1

@@ -7,12 +7,14 @@ import pytest
 import torch
 from ase import Atoms
 from ase.build import bulk
+from ase.data import covalent_radii
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
 from learner.frozen import energies_and_forces
 from learner.graph import build_graph, join_graphs
+from learner.repulsion import OFF, zbl
 from learner.settings import NetworkSettings
 from learner.vimpnn import seeded
 
@@ -160,11 +162,9 @@ def test_half_a_bond_length_repels(pair, bond):
 @pytest.mark.parametrize(
     ("pair", "r"), [("N2", 1.10), ("C2", 1.2), ("CO", 1.13), ("H2", 0.74), ("Al2", 2.5), ("Cu2", 2.52)]
 )
-def test_repulsion_leaves_bonds_alone(pair, r):
-    network = make_committee(sorted(set(Atoms(pair).symbols))).network
-    graph = build_graph([Atoms(pair, positions=[[0, 0, 0], [r, 0, 0]])], network.species, 4.5, torch.float64)
-    _, _, sums = network.basis(graph.vectors[None], graph)
-    assert sums[..., 2].abs().max() == 0
+def test_zbl_leaves_bonds_alone(pair, r):
+    v, w = Atoms(pair).numbers.tolist()
+    assert zbl(torch.tensor([r]), v, w, OFF * float(covalent_radii[v] + covalent_radii[w])) == 0
 
 
 @settings(max_examples=10, deadline=None)
@@ -193,8 +193,8 @@ def test_seeds_make_the_weights_and_leave_the_global_generator():
     before = torch.get_rng_state()
     a, b, c = (seeded(NetworkSettings(), [13], s) for s in (0, 0, 1))
     assert torch.equal(before, torch.get_rng_state())
-    assert torch.equal(a.embed, b.embed)
-    assert not torch.equal(a.embed, c.embed)
+    assert torch.equal(a.by_trait, b.by_trait)
+    assert not torch.equal(a.by_trait, c.by_trait)
 
 
 def test_single_precision_follows_double():
