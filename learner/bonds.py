@@ -4,8 +4,8 @@
     harmonics   Y_1m(r̂), Y_2m(r̂)                                                real, Σ_m Y_lm² = 1
 
 None of it depends on what is learnt. Rows are tabulated, not computed: a filter, which is a sum of rows with learnt
-weights, is a table too, and so costs a pair of atoms one interpolation whatever the number of channels and functions. What
-`cohesion.py` sums over neighbours is read from its table in the same pass over the pairs.
+weights, is a table too, and so costs a pair of atoms one interpolation whatever the number of channels and functions.
+What `cohesion.py` sums over neighbours is read from its table in the same pass over the pairs.
 """
 
 from __future__ import annotations

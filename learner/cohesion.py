@@ -97,12 +97,13 @@ class Cohesion(nn.Module):
         return torch.cat([by_n[:, None], by_density, torch.ones_like(fading)[:, None]], dim=1)
 
     @torch.no_grad()
-    def fit(self, batch: Batch, pair: Int[Tensor, " e"]) -> float:
+    def fit(self, batch: Batch, pair: Int[Tensor, " e"], all_terms: bool = True) -> float:
         """Set amplitudes and strengths by least squares of energies and forces; what is left to a network.
 
         Args:
             batch: labelled structures.
             pair: index of each pair's species.
+            all_terms: False fits c alone and leaves the rest as it is.
 
         Returns:
             root mean square of the force components that are left (eV/Å), violent structures counting less; of the
@@ -120,10 +121,19 @@ class Cohesion(nn.Module):
         left = batch.energies.double() - zbl_energies, batch.forces.double().flatten() - zbl_forces
         y = torch.cat([by_energy * left[0], (by_force * left[1])[seen]])
         n_amplitudes = self.amplitudes.numel()
-        lowest = np.concatenate([np.tile(LEAST, len(self.amplitudes)), np.full(self.strengths.numel(), -np.inf)])
-        solution = torch.from_numpy(_bounded(a.numpy(), y.numpy(), lowest, RIDGE * len(n)))
+        solution = torch.cat([self.amplitudes.flatten(), self.strengths.flatten()]).double()
+        fitted = torch.ones(len(solution), dtype=torch.bool)
+        if not all_terms:
+            fitted[:n_amplitudes] = fitted[n_amplitudes + self.strengths.shape[1] :] = False
+        y -= a[:, ~fitted] @ solution[~fitted]
+        lowest = np.full(len(solution), -np.inf)
+        lowest[:n_amplitudes] = np.tile(LEAST, len(self.amplitudes))
+        found = _bounded(a[:, fitted].numpy(), y.numpy(), lowest[fitted.numpy()], RIDGE * len(n))
+        solution[fitted] = torch.from_numpy(found)
         amplitudes = solution[:n_amplitudes].reshape(self.amplitudes.shape)
-        self.amplitudes.copy_(self._unlike(amplitudes, energies[:, :n_amplitudes].abs().sum(0)))
+        if all_terms:
+            amplitudes = self._unlike(amplitudes, energies[:, :n_amplitudes].abs().sum(0))
+        self.amplitudes.copy_(amplitudes)
         self.strengths.copy_(solution[n_amplitudes:].reshape(self.strengths.shape))
         if not bool(seen.any()):
             return float(((left[0] - energies @ solution) / n).square().mean().sqrt())
@@ -192,7 +202,7 @@ def _bounded(a: np.ndarray, y: np.ndarray, lowest: np.ndarray, ridge: float) -> 
     """Least squares of a x = y with x ≥ lowest, columns scaled alike, damped by a ridge."""
     size = np.sqrt((a**2).mean(0))
     size[size == 0] = 1.0
-    triangle = np.linalg.qr(np.column_stack([a / size, y]), mode="r")
+    triangle = np.asarray(np.linalg.qr(np.column_stack([a / size, y]), mode="r"))
     n = a.shape[1]
     rows = np.concatenate([triangle[:, :n], ridge**0.5 * np.eye(n)])
     target = np.concatenate([triangle[:, n], np.zeros(n)])

@@ -32,7 +32,7 @@ MANY = 200
 """Examples up to which weight decay is that of the settings."""
 
 MUON_FROM = 500
-"""Examples from which `optimiser: auto` is Muon. It fits closer and faster; AdamW overfits a hundred DFT labels less."""
+"""Examples from which `optimiser: auto` is Muon, which fits closer and faster; AdamW overfits few labels less."""
 
 
 @dataclass

@@ -25,6 +25,7 @@ class NetworkSettings(_Settings):
     n_radial: int = Field(6, ge=1, description="radial functions of each channel")
     bond_types: Literal["valence", "one"] = Field("valence", description="soft bond types, or all bonds in one channel")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
+    cohesion: bool = Field(True, description="start from cohesion by the second moment; else from one energy an atom")
     embedding: Literal["valence", "free"] = Field("valence", description="elements told apart by traits, or just apart")
     n_readout: int = Field(32, ge=1, description="hidden width of the readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")

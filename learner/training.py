@@ -236,7 +236,7 @@ def standardise(network: VIMPNN, examples: Sequence[Example]) -> None:
     few = max(1, min(MEASURED, int(MEASURED_ATOMS / n_atoms)))
     batch = join_examples(examples[:: -(-len(examples) // few)])
     network.standardise(batch.graph)
-    left = network.cohesion.fit(batch, network.basis.pair(batch.graph))
+    left = network.cohesion.fit(batch, network.basis.pair(batch.graph), network.settings.cohesion)
     network.energy_scale.fill_(max(left, 1e-2))
 
 

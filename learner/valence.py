@@ -56,7 +56,7 @@ def valence_shells(z: int) -> tuple[int, int, int, int]:
     """Electrons in s, p, d, f shells beyond the last rare gas, filled by Madelung's rule (Cu: 2, 0, 9, 0)."""
     order = sorted(((n, k) for n in range(1, 9) for k in range(min(n, 4))), key=lambda s: (s[0] + s[1], s[0]))
     shells, left = [0, 0, 0, 0], z
-    for n, k in order:
+    for _, k in order:
         if left <= 0:
             break
         if k == 0:
@@ -75,7 +75,9 @@ def traits(species: Sequence[int]) -> Float[np.ndarray, "s 8"]:
     rows = []
     for z in species:
         shells = [n / (4 * k + 2) for k, n in enumerate(valence_shells(int(z)))]
-        rows.append([1.0, *shells, ELECTRONEGATIVITY[z] - 1.9, 2 * (covalent_radii[z] - 1.4), metallic_fraction(int(z))])
+        rows.append(
+            [1.0, *shells, ELECTRONEGATIVITY[z] - 1.9, 2 * (covalent_radii[z] - 1.4), metallic_fraction(int(z))]
+        )
     return np.array(rows)
 
 

@@ -15,7 +15,8 @@ SchNet, PaiNN and MACE. Parts:
     time      energy + forces by an ASE call at 15 to 10,000 atoms, the memory they take, and structures a second in
               batches, with the networks of `emt`; models in turn for each size, so that they share the machine's moods
     safety    dynamics, rattled and compressed crystals, spread off the data: Kossel's committee of `emt`
-    ablation  what channels, directions, steps, radial functions, members, the running mean bring (--ablation-seconds)
+    ablation  what cohesion, traits, channels, directions, steps, radial functions, optimiser and members bring
+              (--ablation-seconds)
     page      docs/results/surrogates.md from all that is there
 """
 
@@ -39,8 +40,8 @@ from scripts.surrogates.page import write_page
 ROOT = Path(__file__).resolve().parents[1]
 OURS = ("kossel", "kossel-4", "kossel-far", "vimpnn", "mpnn")
 PEERS = ("schnet", "painn", "mace")
-CHANGED = ("one-channel", "shared-message", "scalars-alone", "one-step", "three-steps", "three-radial", "ten-radial")
-CHANGED += ("no-ema", "adamw", "two-members", "eight-members")
+CHANGED = ("no-cohesion", "free-embedding", "one-channel", "shared-message", "scalars-alone", "one-step", "three-steps")
+CHANGED += ("four-radial", "ten-radial", "no-ema", "adamw", "muon", "two-members", "eight-members")
 SIZES = (15, 75, 1000, 10000)
 BATCH = (64, 30)
 """Structures, and atoms of each."""

@@ -28,15 +28,18 @@ CHANGES = {
     "kossel": "one network",
     "two-members": "committee of 2",
     "eight-members": "committee of 8",
+    "no-cohesion": "no cohesion to start from",
+    "free-embedding": "elements told apart without their traits",
     "one-channel": "all bonds in one channel (as many filters)",
     "shared-message": "filters shared by the channels",
     "scalars-alone": "no directions",
     "one-step": "one message step",
     "three-steps": "three message steps",
-    "three-radial": "3 radial functions a channel (6)",
+    "four-radial": "4 radial functions a channel (6)",
     "ten-radial": "10 radial functions a channel",
     "no-ema": "no running mean of the weights",
-    "adamw": "AdamW alone, no Muon (at its best rate, 0.01)",
+    "adamw": "AdamW (by default only of fewer than 500 structures)",
+    "muon": "Muon (by default only of 500 structures and more)",
 }
 COMMAND = "python scripts/benchmark_surrogates.py --part"
 

@@ -1,4 +1,4 @@
-"""The second-moment cohesion: its forces, that a fit finds what made the labels, and what it does where nothing is known."""
+"""The second-moment cohesion: its forces, what a fit finds, and what it does where nothing is known."""
 
 from __future__ import annotations
 
@@ -122,7 +122,9 @@ def test_the_steepest_terms_repel_whatever_the_labels_say():
 
 def test_species_that_never_met_repel_as_the_mean_of_their_own():
     network = bare()
-    structures = [with_label(cluster(14, seed=k, symbol=s, spacing=a)) for s, a in (("Al", 4.05), ("Cu", 3.6)) for k in range(8)]
+    structures = [
+        with_label(cluster(14, seed=k, symbol=s, spacing=a)) for s, a in (("Al", 4.05), ("Cu", 3.6)) for k in range(8)
+    ]
     batch = join_examples(make_examples(structures, {13: 3.0, 29: 3.0}, SMALL.cutoff, network.dtype))
     network.cohesion.fit(batch, network.basis.pair(batch.graph))
     al, alcu, cu = network.cohesion.amplitudes
@@ -133,6 +135,18 @@ def test_species_that_never_met_repel_as_the_mean_of_their_own():
 def test_an_atom_alone_has_no_cohesion_and_a_pair_loses_it_smoothly():
     network = bare(amplitudes=AMPLITUDES, strengths=STRENGTHS)
     assert computed(network, Atoms("Al"))[0] == 0
-    near = [computed(network, Atoms("AlCu", [[0, 0, 0], [d, 0, 0]])) for d in (SMALL.cutoff - 1e-3, SMALL.cutoff + 1e-3)]
+    near = [
+        computed(network, Atoms("AlCu", [[0, 0, 0], [d, 0, 0]])) for d in (SMALL.cutoff - 1e-3, SMALL.cutoff + 1e-3)
+    ]
     assert abs(near[0][0]) < 1e-5
     assert near[1][0] == 0
+
+
+def test_one_energy_an_atom_is_all_that_is_fitted_without_cohesion():
+    network = seeded(SMALL.model_copy(update={"cohesion": False}), (13,), 0)
+    before = network.cohesion.amplitudes.clone()
+    structures = [with_label(cluster(12 + k % 5, seed=k)) for k in range(20)]
+    standardise(network, make_examples(structures, {13: 3.0}, SMALL.cutoff, network.dtype))
+    assert torch.equal(network.cohesion.amplitudes, before)
+    assert float(network.cohesion.strengths[1:].abs().max()) == 0
+    assert float(network.cohesion.strengths[0].abs()) > 0.1
