@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
@@ -169,6 +170,31 @@ def ablation(found: dict[str, Any], facts: dict[str, Any]) -> Lines:
     ]
 
 
+def elements(found: dict[str, Any], facts: dict[str, Any]) -> Lines:
+    """Several species: what channels and traits bring."""
+    lines = [
+        "## Several elements",
+        "",
+        f"{facts['seconds']:g} s of CPU time each, mean of {len(facts['seeds'])} seeds and its standard error, "
+        "meV/atom and meV/Å (`python scripts/benchmark_elements.py`).",
+        "",
+    ]
+    rows = []
+    for name, variants in found.items():
+        for on in next(iter(variants.values())):
+            rows.append([name, on, *(_mean_pair(v[on]) for v in variants.values())])
+    return lines + table(["", "tested on", *next(iter(found.values()))], rows)
+
+
+def _mean_pair(runs: list[dict[str, float]]) -> str:
+    cells = []
+    for key in ("energy_mae_mev_per_atom", "force_mae_mev_per_A"):
+        values = np.array([r[key] for r in runs])
+        error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
+        cells.append(f"{values.mean():.1f}{error}")
+    return ", ".join(cells)
+
+
 def front(results: dict[str, dict[str, Any]], path: Path) -> bool:
     """Plot the error against the time of a call at 1,000 atoms; whether there was what it takes."""
     if not {"emt", "time"} <= set(results):
@@ -196,7 +222,7 @@ def front(results: dict[str, dict[str, Any]], path: Path) -> bool:
     return True
 
 
-PARTS = {"emt": emt, "gpaw": gpaw, "time": timed, "safety": safety, "ablation": ablation}
+PARTS = {"emt": emt, "gpaw": gpaw, "time": timed, "safety": safety, "ablation": ablation, "elements": elements}
 
 
 def write_page(folder: Path) -> Path:
