@@ -89,8 +89,9 @@ def chnof() -> tuple[list[Atoms], Sets]:
     groups = sorted({s.group for s in systems})
     rng = np.random.default_rng(0)
     fluorine = {s.group for s in systems if 9 in s.structure.numbers}
-    chosen = list(rng.permutation(groups)[: N_TRAIN + N_TEST])
-    chosen[::10] = list(rng.permutation(sorted(fluorine - set(chosen)))[: len(chosen[::10])])
+    rare = list(rng.permutation(sorted(fluorine))[: (N_TRAIN + N_TEST) // 10])
+    common = list(rng.permutation(sorted(set(groups) - fluorine))[: N_TRAIN + N_TEST - len(rare)])
+    chosen = list(rng.permutation(rare + common))
     of = {g: [s.structure for s in systems if s.group == g] for g in chosen}
     picked = [of[g][int(rng.integers(len(of[g])))] for g in chosen]
     found = labelled(picked, {"kind": "tblite"})

@@ -132,9 +132,9 @@ class Mace(torch.nn.Module):
 
 
 PEERS = {
-    "schnet": Peer(lambda species, n: Schnetpack("schnet"), rate=1e-3, batch=10, energy_weight=80.0),
-    "painn": Peer(lambda species, n: Schnetpack("painn"), rate=1e-3, batch=10, energy_weight=80.0),
-    "mace": Peer(Mace, rate=1e-2, batch=10, energy_weight=60.0, weight_decay=5e-7),
+    "schnet": Peer(lambda species, n: Schnetpack("schnet"), rate=1e-3, batch=10, energy_weight=40.0),
+    "painn": Peer(lambda species, n: Schnetpack("painn"), rate=2e-3, batch=10, energy_weight=40.0),
+    "mace": Peer(Mace, rate=1e-2, batch=4, energy_weight=10.0, weight_decay=5e-7),
 }
 
 

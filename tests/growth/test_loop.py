@@ -251,6 +251,7 @@ def test_a_walker_does_not_go_unasked_for_longer_than_is_let(tmp_path: Path) -> 
 
 def test_a_walker_that_asked_waits_for_the_model_that_has_learnt_the_answer(tmp_path: Path) -> None:
     ask = ["ask.force_tolerance=0.0001", "ask.max_attempts=0", "ask.learn_first=true"]
+    ask += ["learner.validation_fraction=0.001"]  # answers that all go to the validation set are not waited for
     launch(small(*ask, "walkers=1", "learner.labels_per_update=50", "growth.hops_per_step=0"), tmp_path / "run")
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     kinds = [line["what"] for line in lines if line["what"] in ("error", "model")]
