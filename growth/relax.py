@@ -168,10 +168,32 @@ def lbfgs(positions: np.ndarray, memory: int = 30, bond_stiffness: float = 1.0) 
             history = [*history[-memory + 1 :], (step, change)]
             scale = curvature / float((change * cho_solve(springs, change)).sum())
         if trial_energy > energy + ENERGY_NOISE * abs(energy):
-            trust = 0.4 * _longest(step)
+            trust = 0.4 * longest(step)
             continue
-        trust = min(MAX_STEP, max(2.0 * trust, _longest(step)))
+        trust = min(MAX_STEP, max(2.0 * trust, longest(step)))
         positions, energy, forces = trial, trial_energy, trial_forces
+
+
+class LbfgsMemory:
+    """L-BFGS steps towards where a field of forces vanishes, be it no gradient; without springs or energies."""
+
+    def __init__(self, memory: int = 20, stiffness: float = 5.0) -> None:
+        self.memory, self.scale = memory, 1.0 / stiffness
+        self.history: list[tuple[np.ndarray, np.ndarray]] = []
+        self.last: tuple[np.ndarray, np.ndarray] | None = None
+
+    def step(self, positions: np.ndarray, forces: np.ndarray) -> np.ndarray:
+        """Next step (n, 3) in Å from positions where these forces were found."""
+        if self.last is not None:
+            step, change = positions - self.last[0], self.last[1] - forces
+            curvature = float((step * change).sum())
+            if curvature > 1e-12:
+                self.history = [*self.history[-self.memory + 1 :], (step, change)]
+                self.scale = curvature / float((change * change).sum())
+            else:
+                self.history = []
+        self.last = positions, forces
+        return _two_loop(forces, self.history, None, self.scale)
 
 
 def _springs(positions: np.ndarray, steepness: float = 3.0, anchor: float = 0.1) -> tuple[np.ndarray, bool]:
@@ -187,7 +209,7 @@ def _springs(positions: np.ndarray, steepness: float = 3.0, anchor: float = 0.1)
 def _two_loop(
     forces: np.ndarray,
     history: list[tuple[np.ndarray, np.ndarray]],
-    springs: tuple[np.ndarray, bool],
+    springs: tuple[np.ndarray, bool] | None,
     scale: float,
 ) -> np.ndarray:
     """The L-BFGS step H·forces, for pairs of (step, change of -forces)."""
@@ -197,16 +219,17 @@ def _two_loop(
         a = rho * float((step * q).sum())
         q = q - a * change
         projections.append((rho, a))
-    r = scale * cho_solve(springs, q)
+    r = scale * (q if springs is None else cho_solve(springs, q))
     for (step, change), (rho, a) in zip(history, reversed(projections), strict=True):
         r = r + step * (a - rho * float((change * r).sum()))
     return r
 
 
-def _longest(step: np.ndarray) -> float:
+def longest(step: np.ndarray) -> float:
+    """Largest length among vectors (n, 3)."""
     return float(np.sqrt((step**2).sum(1)).max(initial=0.0))
 
 
 def _clamped(step: np.ndarray, limit: float) -> np.ndarray:
     """The step scaled down as a whole so that no atom moves further than limit."""
-    return step * min(1.0, limit / max(_longest(step), 1e-12))
+    return step * min(1.0, limit / max(longest(step), 1e-12))

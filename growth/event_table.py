@@ -1,0 +1,246 @@
+"""What can happen to a crystal: processes found by saddle search, kept by the surroundings they happen in, and reused.
+
+Surroundings met for the first time are searched, from the atom in their middle, until the chance that the next search
+would find something new is small. Met again, turned or mirrored, their processes are laid on the crystal at hand.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import numpy as np
+from ase import Atoms
+from pydantic import BaseModel, ConfigDict, Field
+
+from growth.energy_model import EnergyModel
+from growth.environment import Environment, Neighbourhood, Overlay, nearest_images, overlays
+from growth.events import Kind
+from growth.observables import coordination
+from growth.region import cut
+from growth.relax import Relaxed, movable_atoms, relax
+from growth.saddles import Process, SaddleSettings, search_saddles
+
+
+class TableSettings(BaseModel):
+    """How surroundings are told apart and searched. Lengths in Å."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    radius: float = Field(6.0, gt=0, description="of the surroundings by which an atom's processes are known")
+    tolerance: float = Field(0.5, gt=0, description="furthest that an atom of equal surroundings may be off")
+    batch: int = Field(6, ge=1, description="searches side by side")
+    max_searches: int = Field(60, ge=1, description="most searches for one surroundings")
+    missing: float = Field(0.05, gt=0, lt=1, description="chance that a search finds something new, at which they end")
+    most_neighbours: int = Field(7, ge=0, description="atoms with more neighbours are not searched from")
+    highest: float = Field(1.5, gt=0, description="processes with a higher barrier are not kept, eV")
+    saddles: SaddleSettings = SaddleSettings()
+
+
+@dataclass(frozen=True)
+class KnownProcess:
+    """A process in the surroundings of its atom; vectors are in the order of the surroundings' atoms.
+
+    Attributes:
+        kind: hop (one atom moves), exchange (one takes another's place), concerted (several move otherwise).
+        saddle, final: (n, 3), Å, displacements from the minimum. mode: (n, 3), at the saddle.
+        barrier, reverse_barrier, barrier_std: eV.
+        found: how many searches found it or a symmetric copy.
+    """
+
+    kind: Kind
+    saddle: np.ndarray
+    final: np.ndarray
+    mode: np.ndarray
+    barrier: float
+    reverse_barrier: float
+    barrier_std: float
+    found: int
+
+
+@dataclass
+class Entry:
+    """What is known of surroundings: the searches done, those that found a process worth keeping, and the processes."""
+
+    environment: Environment
+    symmetry: list[Overlay]
+    processes: list[KnownProcess] = field(default_factory=list)
+    n_searches: int = 0
+    n_fruitful: int = 0
+
+    @property
+    def missing(self) -> float:
+        """Chance that a fruitful search would find a process not known: Good & Turing's estimate, n₁/n.
+
+        Good, Biometrika 40, 237 (1953): the share of finds that were found once.
+        """
+        if self.n_fruitful == 0:
+            return 1.0
+        return sum(process.found == 1 for process in self.processes) / self.n_fruitful
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A process laid on a crystal.
+
+    Attributes:
+        atom: in the middle of its surroundings. process: what it is a copy of.
+        atoms: (n,) numbers of the surroundings' atoms. saddle, final: (n, 3), Å, their displacements.
+    """
+
+    atom: int
+    process: KnownProcess
+    atoms: np.ndarray
+    saddle: np.ndarray
+    final: np.ndarray
+
+    def after(self, crystal: Atoms) -> Atoms:
+        """The crystal with the process done, not relaxed."""
+        result = crystal.copy()
+        result.positions[self.atoms] += self.final
+        return result
+
+
+class EventTable:
+    """Processes by surroundings.
+
+    Args:
+        model: energy model that is searched on. settings: see there.
+    """
+
+    def __init__(self, model: EnergyModel, settings: TableSettings | None = None) -> None:
+        self.model, self.settings = model, settings or TableSettings()
+        self.entries: dict[str, list[Entry]] = {}
+
+    def active(self, crystal: Atoms) -> np.ndarray:
+        """Numbers of the atoms whose surroundings are looked at: movable, with few enough neighbours."""
+        few = coordination(crystal) <= self.settings.most_neighbours
+        return np.flatnonzero(few & movable_atoms(crystal))
+
+    def transitions(
+        self, crystal: Atoms, rng: np.random.Generator, atoms: Iterable[int] | None = None
+    ) -> list[Transition]:
+        """Everything known that can happen, each once; what is not known yet is searched for first.
+
+        Args:
+            crystal: relaxed. rng: draws the searches. atoms: look at these; default the active ones.
+        """
+        near = Neighbourhood(crystal, self.settings.radius)
+        found: list[Transition] = []
+        for atom in self.active(crystal) if atoms is None else atoms:
+            environment = near.around(int(atom))
+            entry, laid = self._known(environment) or (None, [])
+            if entry is None:
+                entry = self._searched(crystal, environment, rng)
+                laid = overlays(entry.environment, environment, self.settings.tolerance)
+            found += [_laid(p, overlay, environment) for p in entry.processes for overlay in laid]
+        return _each_once(found, crystal, self.settings.saddles.same)
+
+    def entry(self, environment: Environment) -> Entry | None:
+        """What is known of these surroundings."""
+        known = self._known(environment)
+        return None if known is None else known[0]
+
+    def _known(self, environment: Environment) -> tuple[Entry, list[Overlay]] | None:
+        for entry in self.entries.get(environment.name, []):
+            laid = overlays(entry.environment, environment, self.settings.tolerance)
+            if laid:
+                return entry, laid
+        return None
+
+    def _searched(self, crystal: Atoms, environment: Environment, rng: np.random.Generator) -> Entry:
+        """A new entry: batches of searches until little is missing."""
+        settings = self.settings
+        entry = Entry(environment, overlays(environment, environment, settings.tolerance))
+        radius = settings.saddles.radius or float("inf")
+        region = cut(crystal, crystal.positions[environment.atoms[:1]], radius, self.model.reach)
+        minimum = relax([region.structure], self.model, settings.saddles.fmax, 300)[0]
+        middle = region.index(int(environment.atoms[0]))
+        places = np.array([region.index(int(atom)) for atom in environment.atoms])
+        while entry.n_searches < settings.max_searches and (
+            entry.missing > settings.missing or entry.n_searches < 2 * settings.batch
+        ):
+            for result in search_saddles(minimum, [middle] * settings.batch, self.model, settings.saddles, rng):
+                entry.n_searches += 1
+                if isinstance(result, Process) and result.barrier <= settings.highest:
+                    self._take_in(entry, minimum, result, places)
+        self.entries.setdefault(environment.name, []).append(entry)
+        return entry
+
+    def _take_in(self, entry: Entry, minimum: Relaxed, process: Process, places: np.ndarray) -> None:
+        """Add a process found, or count it if it or a symmetric copy is known."""
+        saddle, final = (
+            nearest_images(end.structure.positions - minimum.structure.positions, minimum.structure)
+            for end in (process.saddle, process.final)
+        )
+        outside = np.ones(len(final), dtype=bool)
+        outside[places] = False
+        if np.linalg.norm(final[outside], axis=1).max(initial=0.0) > self.settings.saddles.same:
+            return  # reaches further than what it is known by
+        entry.n_fruitful += 1
+        for k, known in enumerate(entry.processes):
+            if abs(known.barrier - process.barrier) > self.settings.saddles.same_energy:
+                continue
+            copies = (_turned(known.final, overlay) for overlay in entry.symmetry)
+            off = min(np.linalg.norm(copy - final[places], axis=1).max() for copy in copies)
+            if off <= self.settings.saddles.same:
+                entry.processes[k] = KnownProcess(**{**vars(known), "found": known.found + 1})
+                return
+        kind = kind_of(entry.environment.vectors, final[places])
+        mode, rise, fall = process.mode[places], process.barrier, process.reverse_barrier
+        entry.processes.append(
+            KnownProcess(kind, saddle[places], final[places], mode, rise, fall, process.barrier_std, 1)
+        )
+
+
+def kind_of(before: np.ndarray, displacements: np.ndarray, far: float = 1.0) -> Kind:
+    """Hop, exchange or concerted, from positions (n, 3) and displacements (n, 3), Å."""
+    moved = np.flatnonzero(np.linalg.norm(displacements, axis=1) > far)
+    if len(moved) == 1:
+        return "hop"
+    after = before[moved] + displacements[moved]
+    filled = np.linalg.norm(after[:, None] - before[moved][None], axis=2).min(axis=1) < far
+    return "exchange" if len(moved) > 1 and len(moved) - filled.sum() == 1 else "concerted"
+
+
+def _turned(vectors: np.ndarray, overlay: Overlay) -> np.ndarray:
+    """Vectors (n, 3) of the known surroundings, turned and in the order of the others."""
+    result = np.zeros_like(vectors)
+    result[overlay.order] = vectors @ overlay.rotation.T
+    return result
+
+
+def _laid(process: KnownProcess, overlay: Overlay, environment: Environment) -> Transition:
+    return Transition(
+        atom=int(environment.atoms[0]),
+        process=process,
+        atoms=environment.atoms,
+        saddle=_turned(process.saddle, overlay),
+        final=_turned(process.final, overlay),
+    )
+
+
+def _each_once(transitions: list[Transition], crystal: Atoms, same: float) -> list[Transition]:
+    """Those that end the same way, found from several atoms or by several symmetries, count once.
+
+    Two are the same where the same atoms move, to within `same` Å, over equally high barriers.
+    """
+    kept: list[Transition] = []
+    groups: dict[tuple[int, ...], list[Transition]] = {}
+    for transition in transitions:
+        far = np.linalg.norm(transition.final, axis=1) > 2 * same
+        moved = np.argsort(transition.atoms[far])
+        key = tuple(transition.atoms[far][moved].tolist())
+        ends = transition.final[far][moved]
+        equal = any(
+            abs(other.process.barrier - transition.process.barrier) < 0.02
+            and np.linalg.norm(_ends_of(other, key) - ends, axis=1).max(initial=0.0) < 2 * same
+            for other in groups.get(key, [])
+        )
+        if not equal:
+            groups.setdefault(key, []).append(transition)
+            kept.append(transition)
+    return kept
+
+
+def _ends_of(transition: Transition, atoms: tuple[int, ...]) -> np.ndarray:
+    where = {int(atom): k for k, atom in enumerate(transition.atoms)}
+    return transition.final[[where[atom] for atom in atoms]]

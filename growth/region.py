@@ -1,0 +1,79 @@
+"""A piece of a crystal in which what happens is what would happen in the whole, at a cost that size does not change.
+
+An atom's force depends on the atoms within the energy model's reach. So around the atoms that may move a shell of that
+thickness, held still, makes their forces, and every energy difference between their positions, those of the whole
+crystal. Sum of forces along a path equals energy difference: the shell's own energies need not be right.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atoms
+from ase.constraints import FixAtoms
+
+from growth.environment import nearest_images
+from growth.relax import movable_atoms
+
+
+@dataclass(frozen=True)
+class Region:
+    """A piece cut from a crystal.
+
+    Attributes:
+        structure: the piece; atoms beyond `radius` and those held in the crystal are under `FixAtoms`.
+        atoms: (n,) number in the crystal of each of its atoms.
+    """
+
+    structure: Atoms
+    atoms: np.ndarray
+
+    def index(self, atom: int) -> int:
+        """Number in the piece of an atom of the crystal."""
+        return int(np.flatnonzero(self.atoms == atom)[0])
+
+    def put_back(self, crystal: Atoms, changed: Atoms) -> Atoms:
+        """The crystal with the atoms of a changed piece where they now are."""
+        result = crystal.copy()
+        result.positions[self.atoms] += changed.positions[: len(self.atoms)] - self.structure.positions
+        return result
+
+
+def cut(crystal: Atoms, centres: np.ndarray, radius: float, reach: float) -> Region:
+    """The piece around some places.
+
+    Args:
+        crystal: cluster or slab. centres: (n, 3), Å.
+        radius: Å; atoms within it of a centre may move.
+        reach: Å, of the energy model.
+
+    Returns:
+        The whole crystal (with the same atoms held) where a piece would not be smaller, or would meet its own image.
+    """
+    vectors = nearest_images((crystal.positions[:, None] - centres[None]).reshape(-1, 3), crystal)
+    distances = np.linalg.norm(vectors, axis=1).reshape(len(crystal), len(centres))
+    nearest = distances.min(axis=1)
+    held = (nearest > radius) | ~movable_atoms(crystal)
+    inside = nearest <= radius + reach
+    meets_itself = _width(crystal, centres) + 2 * (radius + reach) > _narrowest(crystal)
+    atoms = np.arange(len(crystal)) if meets_itself or inside.all() else np.flatnonzero(inside)
+    piece = crystal[atoms]
+    piece.info, piece.constraints = {}, [FixAtoms(np.flatnonzero(held[atoms]))]
+    if len(atoms) < len(crystal):
+        first = distances.argmin(axis=1)[atoms]
+        anchor = centres[0] + nearest_images(centres - centres[0], crystal)
+        piece.positions = anchor[first] + vectors.reshape(len(crystal), len(centres), 3)[atoms, first]
+        piece.pbc = False
+    return Region(piece, atoms)
+
+
+def _width(crystal: Atoms, centres: np.ndarray) -> float:
+    """How far the centres lie apart, Å."""
+    return float(np.linalg.norm(nearest_images(centres - centres[0], crystal), axis=1).max() * 2)
+
+
+def _narrowest(crystal: Atoms) -> float:
+    """Least distance between opposite faces of the cell in periodic directions, Å; infinite for a cluster."""
+    if not crystal.pbc.any():
+        return float("inf")
+    heights = 1.0 / np.linalg.norm(np.linalg.inv(crystal.cell.complete()[:]), axis=0)
+    return float(heights[crystal.pbc].min())

@@ -1,0 +1,76 @@
+"""Processes found once are known in every symmetric copy, and wherever the surroundings are the same."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100
+from ase.constraints import FixAtoms
+
+from growth.emt import EMTModel
+from growth.energy_model import CountingModel
+from growth.event_table import EventTable, TableSettings, kind_of
+from growth.relax import relax
+
+
+def slab_with_adatom() -> Atoms:
+    slab = fcc100("Cu", (4, 4, 4), a=3.5898, vacuum=6.0)
+    add_adsorbate(slab, "Cu", 1.7, "hollow")
+    slab.set_constraint(FixAtoms([a.index for a in slab if a.tag >= 3]))
+    slab.pbc = (True, True, False)
+    return relax([slab], EMTModel(["Cu"]), 0.01)[0].structure
+
+
+@pytest.fixture(scope="module")
+def table() -> EventTable:
+    settings = TableSettings(max_searches=12, missing=0.3, highest=0.6)
+    table = EventTable(CountingModel(EMTModel(["Cu"])), settings)
+    table.transitions(slab_with_adatom(), np.random.default_rng(0))
+    return table
+
+
+def test_one_hop_found_is_four(table: EventTable) -> None:
+    slab = slab_with_adatom()
+    transitions = table.transitions(slab, np.random.default_rng(0))
+    assert [t.process.kind for t in transitions] == ["hop"] * 4
+    assert {t.atom for t in transitions} == {64}
+    ends = sorted(np.round(t.after(slab).positions[64, :2] - slab.positions[64, :2], 1).tolist() for t in transitions)
+    step = round(3.5898 / 2**0.5, 1)
+    assert ends == sorted([[-step, 0.0], [0.0, -step], [0.0, step], [step, 0.0]])
+    for t in transitions:
+        assert t.process.barrier == pytest.approx(0.411, abs=0.01)
+        assert np.linalg.norm(t.saddle[0] - t.final[0] / 2) < 0.6
+
+
+def test_surroundings_met_again_cost_no_force_call(table: EventTable) -> None:
+    slab = slab_with_adatom()
+    there = table.transitions(slab, np.random.default_rng(1))[0].after(slab)
+    before = table.model.structures  # type: ignore[attr-defined]
+    again = table.transitions(there, np.random.default_rng(2))
+    assert len(again) == 4
+    assert table.model.structures == before  # type: ignore[attr-defined]
+    assert len(table.entries) == 1
+
+
+def test_the_end_of_a_process_is_a_minimum(table: EventTable) -> None:
+    slab, model = slab_with_adatom(), EMTModel(["Cu"])
+    for transition in table.transitions(slab, np.random.default_rng(0)):
+        after = transition.after(slab)
+        relaxed = relax([after], model, 0.01)[0]
+        assert np.linalg.norm(relaxed.structure.positions - after.positions, axis=1).max() < 0.05
+        assert relaxed.energy == pytest.approx(model([slab]).energies[0], abs=2e-3)
+
+
+def test_how_much_is_missing_is_told(table: EventTable) -> None:
+    (entry,) = next(iter(table.entries.values()))
+    assert entry.n_searches == 12
+    assert 0 < entry.n_fruitful <= 12
+    assert 0 <= entry.missing <= 1
+    assert sum(p.found for p in entry.processes) == entry.n_fruitful
+
+
+def test_kinds() -> None:
+    before = np.array([[0.0, 0, 0], [2.5, 0, 0], [0, 2.5, 0]])
+    hop = np.array([[2.5, 2.5, 0], [0.1, 0, 0], [0, 0, 0]])
+    exchange = np.array([[2.5, 0, 0], [2.5, 0, 0], [0, 0, 0]])
+    concerted = np.array([[0, 0, 2.5], [0, 0, 2.5], [0, 0, 0]])
+    assert [kind_of(before, d) for d in (hop, exchange, concerted)] == ["hop", "exchange", "concerted"]

@@ -1,0 +1,112 @@
+"""Saddle search: against a surface whose saddles are known by heart, and EMT's adatom hop on Cu(100)."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100
+from ase.constraints import FixAtoms
+
+from growth.emt import EMTModel
+from growth.relax import relax
+from growth.saddles import Process, SaddleSettings, distinct, refine_saddle, search_saddles
+from learner.prediction import Prediction
+
+EDGE, HEIGHT, SPRING = 2.0, 0.25, 3.0
+
+
+class EggBox:
+    """One atom on E = −A (cos kx + cos ky) + ½ K z²: minima on a square lattice, saddles between them, 2 A high."""
+
+    reach = 1.0
+
+    @property
+    def screen(self) -> "EggBox":
+        return self
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        k = 2 * np.pi / EDGE
+        r = np.array([s.positions[0] for s in structures])
+        energies = -HEIGHT * np.cos(k * r[:, :2]).sum(axis=1) + 0.5 * SPRING * r[:, 2] ** 2
+        forces = np.column_stack([-HEIGHT * k * np.sin(k * r[:, :2]), -SPRING * r[:, 2]])
+        return Prediction(
+            energies=energies,
+            forces=[f[None] for f in forces],
+            member_energies=energies[None].copy(),
+            forces_std=[np.zeros(1) for _ in structures],
+            atom_energies=[np.array([e]) for e in energies],
+        )
+
+
+@pytest.fixture(scope="module")
+def settings() -> SaddleSettings:
+    return SaddleSettings(radius=None, fmax=1e-3)
+
+
+@pytest.fixture
+def egg() -> Atoms:
+    """The box is periodic, so nothing is a rigid motion of it."""
+    return Atoms("Cu", cell=[20.0, 20.0, 20.0], pbc=True)
+
+
+def test_saddles_known_by_heart(egg: Atoms, settings: SaddleSettings) -> None:
+    minimum = relax([egg], EggBox(), 1e-4)[0]
+    found = search_saddles(minimum, [0] * 24, EggBox(), settings, np.random.default_rng(0))
+    processes = [p for p in found if isinstance(p, Process)]
+    assert len(processes) >= 12
+    curvature = HEIGHT * (2 * np.pi / EDGE) ** 2
+    for process in processes:
+        assert process.barrier == pytest.approx(2 * HEIGHT, abs=1e-5)
+        assert process.reverse_barrier == pytest.approx(process.barrier, abs=1e-5)
+        assert process.curvature == pytest.approx(-curvature, rel=0.01)
+        assert process.next_curvature == pytest.approx(min(curvature, SPRING), rel=0.01)
+        ends = process.final.structure.positions[0] - process.saddle.structure.positions[0]
+        assert (ends * process.mode[0]).sum() > 0
+    ends = {
+        tuple(np.round(p.final.structure.positions[0] / EDGE).astype(int)) for p, _ in distinct(processes, settings)
+    }
+    assert ends == {(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)}
+
+
+def test_a_hill_is_no_saddle(egg: Atoms, settings: SaddleSettings) -> None:
+    minimum = relax([egg], EggBox(), 1e-4)[0]
+    top = np.array([[EDGE / 2, EDGE / 2, 0.0]])
+    assert refine_saddle(minimum, top, np.array([[1.0, 0.0, 0.0]]), 0, EggBox(), settings) == "higher order"
+
+
+def test_a_saddle_of_another_minimum_is_told(egg: Atoms, settings: SaddleSettings) -> None:
+    minimum = relax([egg], EggBox(), 1e-4)[0]
+    further = np.array([[2.5 * EDGE + 0.1, 0.05, 0.0]])
+    assert refine_saddle(minimum, further, np.array([[1.0, 0.0, 0.0]]), 0, EggBox(), settings) == "elsewhere"
+
+
+def test_a_ceiling_ends_a_climb(egg: Atoms) -> None:
+    minimum = relax([egg], EggBox(), 1e-4)[0]
+    low = SaddleSettings(radius=None, ceiling=0.1)
+    assert set(search_saddles(minimum, [0] * 4, EggBox(), low, np.random.default_rng(0))) == {"too high"}
+
+
+def test_adatom_hop_on_copper_without_end_states() -> None:
+    """0.411 eV, by climbing nudged elastic band on the same slab."""
+    slab = fcc100("Cu", (4, 4, 5), a=3.5898, vacuum=8.0)
+    add_adsorbate(slab, "Cu", 1.7, "hollow")
+    slab.set_constraint(FixAtoms([a.index for a in slab if a.tag >= 4]))
+    slab.pbc = (True, True, False)
+    model = EMTModel(["Cu"])
+    minimum = relax([slab], model, 0.01)[0]
+    found = search_saddles(minimum, [80] * 5, model, SaddleSettings(), np.random.default_rng(0))
+    hops = [p for p in found if isinstance(p, Process) and len(p.moved(1.0)) == 1 and p.barrier < 0.6]
+    assert hops
+    for hop in hops:
+        assert hop.barrier == pytest.approx(0.411, abs=0.003)
+        assert hop.reverse_barrier == pytest.approx(hop.barrier, abs=0.003)
+        assert hop.curvature < 0 < hop.next_curvature
+        assert (hop.saddle.structure.positions[:32] == slab.positions[:32]).all()
+
+
+def test_same_seed_same_processes(egg: Atoms, settings: SaddleSettings) -> None:
+    minimum = relax([egg], EggBox(), 1e-4)[0]
+    runs = [search_saddles(minimum, [0] * 3, EggBox(), settings, np.random.default_rng(5)) for _ in range(2)]
+    for a, b in zip(*runs, strict=True):
+        assert (isinstance(a, str) and a == b) or (a.saddle.structure.positions == b.saddle.structure.positions).all()
