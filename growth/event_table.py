@@ -4,7 +4,6 @@ Surroundings met for the first time are searched, from the atom in their middle,
 would find something new is small. Met again, turned or mirrored, their processes are laid on the crystal at hand.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,10 +13,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from growth.energy_model import EnergyModel
 from growth.environment import Environment, Neighbourhood, Overlay, nearest_images, overlays
 from growth.events import Kind
+from growth.kinetics import good_turing
 from growth.observables import coordination
 from growth.region import cut
 from growth.relax import Relaxed, movable_atoms, relax
-from growth.saddles import Process, SaddleSettings, search_saddles
+from growth.saddles import Process, SaddleSettings, harmonic_prefactor, search_saddles
 
 
 class TableSettings(BaseModel):
@@ -32,6 +32,7 @@ class TableSettings(BaseModel):
     missing: float = Field(0.05, gt=0, lt=1, description="chance that a search finds something new, at which they end")
     most_neighbours: int = Field(7, ge=0, description="atoms with more neighbours are not searched from")
     highest: float = Field(1.5, gt=0, description="processes with a higher barrier are not kept, eV")
+    vibrations: bool = Field(False, description="find each process's harmonic prefactor")
     saddles: SaddleSettings = SaddleSettings()
 
 
@@ -43,6 +44,7 @@ class KnownProcess:
         kind: hop (one atom moves), exchange (one takes another's place), concerted (several move otherwise).
         saddle, final: (n, 3), Å, displacements from the minimum. mode: (n, 3), at the saddle.
         barrier, reverse_barrier, barrier_std: eV.
+        prefactor: 1/s, Vineyard's; nan where vibrations were not asked for.
         found: how many searches found it or a symmetric copy.
     """
 
@@ -53,6 +55,7 @@ class KnownProcess:
     barrier: float
     reverse_barrier: float
     barrier_std: float
+    prefactor: float
     found: int
 
 
@@ -68,16 +71,12 @@ class Entry:
 
     @property
     def missing(self) -> float:
-        """Chance that a fruitful search would find a process not known: Good & Turing's estimate, n₁/n.
-
-        Good, Biometrika 40, 237 (1953): the share of finds that were found once.
-        """
-        if self.n_fruitful == 0:
-            return 1.0
-        return sum(process.found == 1 for process in self.processes) / self.n_fruitful
+        """Chance that a search that finds something finds what is not known (Good & Turing); 1 before any did."""
+        counts = np.array([process.found for process in self.processes])
+        return good_turing(counts)[0] if len(counts) else 1.0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Transition:
     """A process laid on a crystal.
 
@@ -110,18 +109,24 @@ class EventTable:
         self.model, self.settings = model, settings or TableSettings()
         self.entries: dict[str, list[Entry]] = {}
 
-    def active(self, crystal: Atoms) -> np.ndarray:
-        """Numbers of the atoms whose surroundings are looked at: movable, with few enough neighbours."""
-        few = coordination(crystal) <= self.settings.most_neighbours
-        return np.flatnonzero(few & movable_atoms(crystal))
-
-    def transitions(
-        self, crystal: Atoms, rng: np.random.Generator, atoms: Iterable[int] | None = None
-    ) -> list[Transition]:
-        """Everything known that can happen, each once; what is not known yet is searched for first.
+    def active(self, crystal: Atoms, among: np.ndarray | None = None) -> np.ndarray:
+        """Numbers of the atoms whose surroundings are looked at: movable, with few enough neighbours.
 
         Args:
-            crystal: relaxed. rng: draws the searches. atoms: look at these; default the active ones.
+            crystal: cluster or slab. among: (n,) only these; default all.
+        """
+        few = coordination(crystal) <= self.settings.most_neighbours
+        found = np.flatnonzero(few & movable_atoms(crystal))
+        return found if among is None else np.intersect1d(found, among)
+
+    def transitions(
+        self, crystal: Atoms, rng: np.random.Generator, atoms: np.ndarray | None = None, each: bool = True
+    ) -> list[Transition]:
+        """Everything known that can happen; what is not known yet is searched for first.
+
+        Args:
+            crystal: relaxed. rng: draws the searches. atoms: (n,) look at these; default the active ones.
+            each: once, not from every atom that it is found from.
         """
         near = Neighbourhood(crystal, self.settings.radius)
         found: list[Transition] = []
@@ -132,7 +137,7 @@ class EventTable:
                 entry = self._searched(crystal, environment, rng)
                 laid = overlays(entry.environment, environment, self.settings.tolerance)
             found += [_laid(p, overlay, environment) for p in entry.processes for overlay in laid]
-        return _each_once(found, crystal, self.settings.saddles.same)
+        return each_once(found, self.settings.saddles.same) if each else found
 
     def entry(self, environment: Environment) -> Entry | None:
         """What is known of these surroundings."""
@@ -185,9 +190,18 @@ class EventTable:
                 entry.processes[k] = KnownProcess(**{**vars(known), "found": known.found + 1})
                 return
         kind = kind_of(entry.environment.vectors, final[places])
-        mode, rise, fall = process.mode[places], process.barrier, process.reverse_barrier
         entry.processes.append(
-            KnownProcess(kind, saddle[places], final[places], mode, rise, fall, process.barrier_std, 1)
+            KnownProcess(
+                kind=kind,
+                saddle=saddle[places],
+                final=final[places],
+                mode=process.mode[places],
+                barrier=process.barrier,
+                reverse_barrier=process.reverse_barrier,
+                barrier_std=process.barrier_std,
+                prefactor=harmonic_prefactor(process, self.model) if self.settings.vibrations else float("nan"),
+                found=1,
+            )
         )
 
 
@@ -218,29 +232,25 @@ def _laid(process: KnownProcess, overlay: Overlay, environment: Environment) -> 
     )
 
 
-def _each_once(transitions: list[Transition], crystal: Atoms, same: float) -> list[Transition]:
+def moved_key(transition: Transition, same: float) -> tuple[int, ...]:
+    """Numbers of the atoms that end further than 2 `same` (Å) from where they were, in order."""
+    far = np.linalg.norm(transition.final, axis=1) > 2 * same
+    return tuple(sorted(transition.atoms[far].tolist()))
+
+
+def each_once(transitions: list[Transition], same: float) -> list[Transition]:
     """Those that end the same way, found from several atoms or by several symmetries, count once.
 
-    Two are the same where the same atoms move, to within `same` Å, over equally high barriers.
+    Two are the same where the same atoms move to the same places, to within 2 `same` Å, over equally high barriers.
     """
     kept: list[Transition] = []
-    groups: dict[tuple[int, ...], list[Transition]] = {}
+    groups: dict[tuple[int, ...], list[tuple[float, np.ndarray]]] = {}
     for transition in transitions:
-        far = np.linalg.norm(transition.final, axis=1) > 2 * same
-        moved = np.argsort(transition.atoms[far])
-        key = tuple(transition.atoms[far][moved].tolist())
-        ends = transition.final[far][moved]
-        equal = any(
-            abs(other.process.barrier - transition.process.barrier) < 0.02
-            and np.linalg.norm(_ends_of(other, key) - ends, axis=1).max(initial=0.0) < 2 * same
-            for other in groups.get(key, [])
-        )
-        if not equal:
-            groups.setdefault(key, []).append(transition)
+        key = moved_key(transition, same)
+        where = {int(atom): k for k, atom in enumerate(transition.atoms)}
+        ends, barrier = transition.final[[where[atom] for atom in key]], transition.process.barrier
+        known = groups.setdefault(key, [])
+        if not any(abs(b - barrier) < 0.02 and np.abs(e - ends).max(initial=0.0) < 2 * same for b, e in known):
+            known.append((barrier, ends))
             kept.append(transition)
     return kept
-
-
-def _ends_of(transition: Transition, atoms: tuple[int, ...]) -> np.ndarray:
-    where = {int(atom): k for k, atom in enumerate(transition.atoms)}
-    return transition.final[[where[atom] for atom in atoms]]

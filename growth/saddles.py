@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from growth.energy_model import EnergyModel
 from growth.environment import nearest_images
+from growth.kinetics import frequencies, vineyard
 from growth.relax import LbfgsMemory, Relaxed, longest, movable_atoms, relax
 
 Ask = Generator[np.ndarray, tuple[float, np.ndarray], "_Climbed"]
@@ -149,6 +150,37 @@ def distinct(processes: Sequence[Process], settings: SaddleSettings) -> list[tup
         else:
             kept.append((process, 1))
     return kept
+
+
+def hessian(structure: Atoms, model: EnergyModel, step: float = 0.01) -> np.ndarray:
+    """Second derivatives of the energy by the positions of the movable atoms, (3 n, 3 n), eV/Å²; 6 n force calls.
+
+    Args:
+        structure: atoms under `FixAtoms` are left out. model: energy model. step: Å, of central differences.
+    """
+    movable = np.flatnonzero(movable_atoms(structure))
+    moved = []
+    for atom in movable:
+        for axis in range(3):
+            for sign in (1, -1):
+                trial = structure.copy()
+                trial.positions[atom, axis] += sign * step
+                moved.append(trial)
+    forces = [f[movable].ravel() for start in range(0, len(moved), 64) for f in model(moved[start : start + 64]).forces]
+    slopes = -(np.array(forces[::2]) - np.array(forces[1::2])) / (2 * step)
+    return np.asarray(0.5 * (slopes + slopes.T))
+
+
+def harmonic_prefactor(process: Process, model: EnergyModel) -> float:
+    """Vineyard's, 1/s, of the atoms that are not held; for a crystal that something holds.
+
+    Raises:
+        InputError: minimum or saddle has not as many unstable modes as it should.
+    """
+    ends = [process.initial.structure, process.saddle.structure]
+    masses = ends[0].get_masses()[movable_atoms(ends[0])]
+    n_rigid = len(_rigid(ends[0], movable_atoms(ends[0])))
+    return vineyard(*(frequencies(hessian(end, model), masses, n_rigid) for end in ends))
 
 
 # ---------------------------------------------------------------------- climbing

@@ -1,7 +1,5 @@
 """Saddle search: against a surface whose saddles are known by heart, and EMT's adatom hop on Cu(100)."""
 
-from collections.abc import Sequence
-
 import numpy as np
 import pytest
 from ase import Atoms
@@ -11,32 +9,7 @@ from ase.constraints import FixAtoms
 from growth.emt import EMTModel
 from growth.relax import relax
 from growth.saddles import Process, SaddleSettings, distinct, refine_saddle, search_saddles
-from learner.prediction import Prediction
-
-EDGE, HEIGHT, SPRING = 2.0, 0.25, 3.0
-
-
-class EggBox:
-    """One atom on E = −A (cos kx + cos ky) + ½ K z²: minima on a square lattice, saddles between them, 2 A high."""
-
-    reach = 1.0
-
-    @property
-    def screen(self) -> "EggBox":
-        return self
-
-    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
-        k = 2 * np.pi / EDGE
-        r = np.array([s.positions[0] for s in structures])
-        energies = -HEIGHT * np.cos(k * r[:, :2]).sum(axis=1) + 0.5 * SPRING * r[:, 2] ** 2
-        forces = np.column_stack([-HEIGHT * k * np.sin(k * r[:, :2]), -SPRING * r[:, 2]])
-        return Prediction(
-            energies=energies,
-            forces=[f[None] for f in forces],
-            member_energies=energies[None].copy(),
-            forces_std=[np.zeros(1) for _ in structures],
-            atom_energies=[np.array([e]) for e in energies],
-        )
+from tests.growth.egg_box import EDGE, HEIGHT, SPRING, EggBox
 
 
 @pytest.fixture(scope="module")

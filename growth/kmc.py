@@ -1,0 +1,351 @@
+"""Growth in physical time: the residence-time algorithm over processes that saddle searches find on the way.
+
+From a crystal everything its event table knows can happen at ν exp(−E/kT), and atoms arrive with the flux. One event is
+drawn, with the time until it. States among which the crystal only flickers are folded: time and place of the way out
+are drawn from their exact law, without the hops between (growth/kinetics.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from ase import Atom, Atoms
+from pydantic import BaseModel, ConfigDict, Field
+
+from growth.candidates import bond_lengths
+from growth.energy_model import EnergyModel
+from growth.environment import nearest_images
+from growth.errors import InputError
+from growth.event_table import EventTable, TableSettings, Transition, each_once, moved_key
+from growth.kinetics import arrhenius, arrival_rates, draw_event, draw_exits, flicker
+from growth.observables import ATTACHED
+from growth.region import cut
+from growth.relax import relax
+
+
+class KineticSettings(BaseModel):
+    """How fast things happen, and how events are carried out."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    temperature_K: float = Field(300.0, gt=0)
+    flux: dict[str, float] = Field({}, description="arriving atoms of each species, 1/(Å² s)")
+    sticking: dict[str, float] = Field({}, description="share of them that stay; default 1")
+    prefactor: float | None = Field(1e13, gt=0, description="of every process, 1/s; null: Vineyard's, of each its own")
+    relax_every: int = Field(1, ge=0, description="events after which what moved is relaxed again; 0: never")
+    relax_radius: float = Field(5.0, gt=0, description="around what moved, Å")
+    fmax: float = Field(0.01, gt=0, description="eV/Å")
+    fold_faster: float | None = Field(
+        None, gt=0, description="states joined by steps faster than this (1/s) both ways are folded; null: none are"
+    )
+    memory: int = Field(60, ge=2, description="states remembered for that")
+    table: TableSettings = TableSettings()
+
+
+@dataclass(frozen=True)
+class KineticState:
+    """A crystal at a time (s), after so many steps, in which so many events happened one by one."""
+
+    crystal: Atoms
+    time: float = 0.0
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class KineticEvent:
+    """What a step did.
+
+    Attributes:
+        kind: hop, exchange, concerted or attach. atom: in its middle. duration: s.
+        barrier, barrier_std: eV; zero for attach.
+        n_folded: states that were folded; 1 where none were.
+    """
+
+    kind: str
+    atom: int
+    duration: float
+    barrier: float
+    barrier_std: float
+    n_folded: int
+
+
+class Catalogue:
+    """What can happen to one crystal; after a change only what is near it is looked at again."""
+
+    def __init__(self, table: EventTable) -> None:
+        self.table = table
+        self._of_atom: dict[int, list[Transition]] = {}
+        self._groups: dict[tuple[int, ...], list[Transition]] = {}
+        self._unique: dict[tuple[int, ...], list[Transition]] = {}
+
+    def update(self, crystal: Atoms, rng: np.random.Generator, changed: np.ndarray | None = None) -> None:
+        """Bring it up to date with a crystal.
+
+        Args:
+            crystal: relaxed. rng: draws searches of surroundings not met before.
+            changed: numbers of the atoms that are elsewhere than at the last update; default all.
+        """
+        same = self.table.settings.saddles.same
+        near = None if changed is None else self._near(crystal, changed)
+        stale = set(self._of_atom) if near is None else set(self._of_atom) & set(near.tolist())
+        dirty = set()
+        for atom in stale:
+            for transition in self._of_atom.pop(atom):
+                key = moved_key(transition, same)
+                self._groups[key].remove(transition)
+                dirty.add(key)
+        active = self.table.active(crystal, near)
+        for transition in self.table.transitions(crystal, rng, active, each=False):
+            key = moved_key(transition, same)
+            self._of_atom.setdefault(transition.atom, []).append(transition)
+            self._groups.setdefault(key, []).append(transition)
+            dirty.add(key)
+        for key in dirty:
+            self._unique[key] = each_once(self._groups[key], same)
+            if not self._groups[key]:
+                del self._groups[key], self._unique[key]
+
+    @property
+    def transitions(self) -> list[Transition]:
+        """Each once."""
+        return [transition for group in self._unique.values() for transition in group]
+
+    def _near(self, crystal: Atoms, changed: np.ndarray) -> np.ndarray:
+        """Atoms in whose surroundings something changed."""
+        places = crystal.positions[changed]
+        middle = places[0] + nearest_images(places - places[0], crystal).mean(axis=0)
+        spread = np.linalg.norm(nearest_images(places - middle, crystal), axis=1).max()
+        distances = np.linalg.norm(nearest_images(crystal.positions - middle, crystal), axis=1)
+        return np.flatnonzero(distances <= spread + self.table.settings.radius + 1.0)
+
+
+@dataclass
+class _Visited:
+    """A state that was visited: its crystal, what can happen, how fast, and to which remembered state it leads."""
+
+    crystal: Atoms
+    transitions: list[Transition]
+    rates: np.ndarray
+    targets: np.ndarray
+
+
+class KineticGrowth:
+    """A crystal that grows in time.
+
+    Args:
+        model: energy model. settings: see there. state: relaxed crystal to begin with.
+        table: of an earlier run; default an empty one.
+    """
+
+    def __init__(
+        self, model: EnergyModel, settings: KineticSettings, state: KineticState, table: EventTable | None = None
+    ) -> None:
+        self.model, self.settings, self.state = model, settings, state
+        self.table = table or EventTable(model, settings.table)
+        unknown = set(self.settings.sticking) - set(self.settings.flux)
+        if unknown:
+            raise InputError(f"sticking: expected species of the flux, got {', '.join(sorted(unknown))}")
+        if self.settings.prefactor is None and not self.table.settings.vibrations:
+            raise InputError("kinetics: prefactor null needs table.vibrations: true")
+        self.catalogue = Catalogue(self.table)
+        self._fresh: np.ndarray | None = None
+        self._states: list[_Visited] = []
+        self._recent: list[int] = []
+
+    def run(self, rng: np.random.Generator, n_steps: int | None = None) -> Iterator[tuple[KineticState, KineticEvent]]:
+        """Steps, one after another; for ever without a number."""
+        while n_steps is None or n_steps > 0:
+            yield self.step(rng)
+            n_steps = None if n_steps is None else n_steps - 1
+
+    def step(self, rng: np.random.Generator) -> tuple[KineticState, KineticEvent]:
+        """One event, or the way out of folded states; `state` is replaced.
+
+        Raises:
+            InputError: nothing can happen: no process is known and no flux was given.
+        """
+        crystal = self.state.crystal
+        self.catalogue.update(crystal, rng, self._fresh)
+        transitions = self.catalogue.transitions
+        rates = self.rates(transitions)
+        arrivals = self.arrivals(crystal)
+        if not rates.sum() + arrivals.sum() > 0:
+            raise InputError("kinetics: nothing can happen to this crystal; give a flux, or search higher barriers")
+        n_folded = 1
+        if self.settings.fold_faster is not None:
+            self._remember(crystal, transitions, rates)
+            folded = self._way_out(arrivals, rng)
+            if folded is not None:
+                crystal, transitions, rates, choice, duration, n_folded = folded
+        if n_folded == 1:
+            choice, duration = draw_event(np.concatenate([rates, arrivals]), rng)
+        if choice < len(rates):
+            after, event, moved = self._happen(crystal, transitions[choice], duration, n_folded)
+        else:
+            after, event, moved = self._attach(crystal, list(self.settings.flux)[choice - len(rates)], duration, rng)
+            self._states, self._recent = [], []
+        if n_folded > 1:
+            vectors = nearest_images(after.positions - self.state.crystal.positions, after)
+            moved = np.union1d(moved, np.flatnonzero(np.linalg.norm(vectors, axis=1) > 1e-3))
+        self._fresh = moved
+        self.state = KineticState(after, self.state.time + duration, self.state.step + 1)
+        return self.state, event
+
+    def rates(self, transitions: list[Transition]) -> np.ndarray:
+        """1/s, (n_transitions,)."""
+        barriers = np.array([max(t.process.barrier, 0.0) for t in transitions])
+        fixed = self.settings.prefactor
+        prefactors = np.array([t.process.prefactor if fixed is None else fixed for t in transitions])
+        return arrhenius(barriers, prefactors, self.settings.temperature_K)
+
+    def arrivals(self, crystal: Atoms) -> np.ndarray:
+        """Atoms of each species of the flux that arrive and stay, 1/s."""
+        if not self.settings.flux:
+            return np.zeros(0)
+        flux = np.array(list(self.settings.flux.values()), dtype=float)
+        sticking = np.array([self.settings.sticking.get(symbol, 1.0) for symbol in self.settings.flux], dtype=float)
+        return arrival_rates(flux, open_area(crystal), sticking)
+
+    def _happen(
+        self, crystal: Atoms, transition: Transition, duration: float, n_folded: int
+    ) -> tuple[Atoms, KineticEvent, np.ndarray]:
+        after = transition.after(crystal)
+        far = np.linalg.norm(transition.final, axis=1) > self.settings.table.saddles.same
+        moved = transition.atoms[far]
+        if self.settings.relax_every and (self.state.step + 1) % self.settings.relax_every == 0:
+            after = self._relaxed(after, moved)
+        process = transition.process
+        event = KineticEvent(process.kind, transition.atom, duration, process.barrier, process.barrier_std, n_folded)
+        return after, event, moved
+
+    def _attach(
+        self, crystal: Atoms, species: str, duration: float, rng: np.random.Generator
+    ) -> tuple[Atoms, KineticEvent, np.ndarray]:
+        after = crystal.copy()
+        after.append(Atom(species, landing(crystal, species, rng)))
+        moved = np.array([len(crystal)])
+        return self._relaxed(after, moved), KineticEvent("attach", len(crystal), duration, 0.0, 0.0, 1), moved
+
+    def _relaxed(self, crystal: Atoms, moved: np.ndarray) -> Atoms:
+        """What moved and what is near it, relaxed."""
+        region = cut(crystal, crystal.positions[moved], self.settings.relax_radius, self.model.reach)
+        return region.put_back(crystal, relax([region.structure], self.model, self.settings.fmax, 400)[0].structure)
+
+    # ------------------------------------------------------------------ folding
+
+    def _remember(self, crystal: Atoms, transitions: list[Transition], rates: np.ndarray) -> None:
+        """Add the present state, or find it among those remembered, and tell which of them it is joined to."""
+        number = self._find(crystal.positions, crystal)
+        if number is None:
+            if len(self._states) >= self.settings.memory:
+                self._states, self._recent = [], []
+            number = len(self._states)
+            self._states.append(_Visited(crystal, transitions, rates, np.full(len(rates), -1)))
+            for state in self._states:
+                for k in np.flatnonzero(state.targets < 0):
+                    target = self._find(state.transitions[k].after(state.crystal).positions, crystal)
+                    state.targets[k] = -1 if target is None else target
+        self._recent.append(number)
+
+    def _find(self, positions: np.ndarray, crystal: Atoms) -> int | None:
+        """Number of the remembered state with atoms at these positions."""
+        for k, state in enumerate(self._states):
+            if len(state.crystal) == len(positions):
+                off = nearest_images(state.crystal.positions - positions, crystal)
+                if (off**2).sum(axis=1).max() <= (2 * self.settings.table.saddles.same) ** 2:
+                    return k
+        return None
+
+    def _way_out(
+        self, arrivals: np.ndarray, rng: np.random.Generator
+    ) -> tuple[Atoms, list[Transition], np.ndarray, int, float, int] | None:
+        """From which folded state the crystal leaves, by which event, and when; None where nothing flickers."""
+        assert self.settings.fold_faster is not None
+        n = len(self._states)
+        matrix = np.zeros((n, n))
+        for i, state in enumerate(self._states):
+            known = state.targets >= 0
+            np.add.at(matrix[i], state.targets[known], state.rates[known])
+        np.fill_diagonal(matrix, 0.0)
+        recent = np.array(self._recent[-4 * self.settings.memory :])
+        folded = flicker(matrix, recent, self.settings.fold_faster)
+        if len(folded) < 2:
+            return None
+        inside = np.isin(np.arange(n), folded)
+        ways = []
+        for place, i in enumerate(folded):
+            state = self._states[i]
+            leaves = (state.targets < 0) | ~inside[np.maximum(state.targets, 0)]
+            ways += [(place, int(k), float(state.rates[k])) for k in np.flatnonzero(leaves)]
+            ways += [(place, len(state.rates) + a, float(rate)) for a, rate in enumerate(arrivals)]
+        exits = np.zeros((len(folded), len(ways)))
+        for column, (place, _, rate) in enumerate(ways):
+            exits[place, column] = rate
+        used = np.flatnonzero(exits.sum(axis=0) > 0)
+        if len(used) == 0:
+            return None
+        times, columns = draw_exits(matrix[np.ix_(folded, folded)], exits[:, used], 0, rng)
+        place, choice, _ = ways[int(used[columns[0]])]
+        state = self._states[folded[place]]
+        self._recent.append(int(folded[place]))
+        return state.crystal, state.transitions, state.rates, choice, float(times[0]), len(folded)
+
+
+def open_area(crystal: Atoms) -> float:
+    """Å² through which atoms arrive: the cell's cross-section over a slab, the sphere around a cluster."""
+    if crystal.pbc.any():
+        cell = crystal.cell.complete()[:]
+        periodic = cell[crystal.pbc]
+        if len(periodic) != 2:
+            raise InputError(f"crystal: expected a cluster or a slab periodic in two directions, got {crystal.pbc}")
+        return float(np.linalg.norm(np.cross(*periodic)))
+    around = crystal.positions - crystal.positions.mean(axis=0)
+    radius = float(np.linalg.norm(around, axis=1).max()) + float(bond_lengths(crystal, crystal.symbols[0]).mean())
+    return 4 * np.pi * radius**2
+
+
+def landing(crystal: Atoms, species: str, rng: np.random.Generator) -> np.ndarray:
+    """Where an atom that flies straight in first touches the crystal, (3,), Å.
+
+    On a slab it comes down along z at a random place. On a cluster it enters the sphere around it at a random place,
+    in a direction drawn by the cosine law, and is drawn anew if it misses.
+    """
+    reach = bond_lengths(crystal, species)
+    if crystal.pbc.any():
+        cell = crystal.cell.complete()[:]
+        start = rng.random(3) @ (cell * crystal.pbc[:, None])
+        start[2] = crystal.positions[:, 2].max() + 2 * reach.max()
+        return _touch(crystal, start, np.array([0.0, 0.0, -1.0]), reach)
+    centre = crystal.positions.mean(axis=0)
+    radius = np.linalg.norm(crystal.positions - centre, axis=1).max() + ATTACHED * reach.max()
+    while True:
+        outward = rng.normal(size=3)
+        outward /= np.linalg.norm(outward)
+        scattered = rng.normal(size=3)
+        direction = -outward + scattered / np.linalg.norm(scattered)  # Lambert's law
+        length = np.linalg.norm(direction)
+        if length > 1e-6:
+            place = _touch(crystal, centre + radius * outward, direction / length, reach)
+            if np.isfinite(place).all():
+                return place
+
+
+def _touch(crystal: Atoms, start: np.ndarray, direction: np.ndarray, reach: np.ndarray) -> np.ndarray:
+    """First point of a ray at `reach` (n_atoms,) from an atom; not finite where the ray misses all."""
+    to_atoms = crystal.positions - start
+    if crystal.pbc.any():
+        flat = nearest_images(to_atoms, crystal)
+        to_atoms = np.where(crystal.pbc, flat, to_atoms)
+    along = to_atoms @ direction
+    across2 = (to_atoms**2).sum(axis=1) - along**2
+    hits = (across2 < reach**2) & (along > 0)
+    if not hits.any():
+        return np.full(3, np.inf)
+    lengths = along[hits] - np.sqrt(reach[hits] ** 2 - across2[hits])
+    return np.asarray(start + lengths.min() * direction)
+
+
+def summary(event: KineticEvent) -> dict[str, Any]:
+    """Plain values for one line of JSON."""
+    return dict(vars(event))

@@ -1,0 +1,169 @@
+"""Growth in time: against walks whose rates are known by heart, and a copper slab."""
+
+import numpy as np
+import pytest
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100
+from ase.cluster import Octahedron
+from ase.constraints import FixAtoms
+
+from growth.candidates import bond_lengths
+from growth.emt import EMTModel
+from growth.errors import InputError
+from growth.event_table import EventTable, TableSettings, moved_key
+from growth.kinetics import arrhenius
+from growth.kmc import Catalogue, KineticGrowth, KineticSettings, KineticState, landing, open_area
+from growth.relax import movable_atoms, relax
+from growth.saddles import SaddleSettings
+from tests.growth.egg_box import EDGE, HEIGHT, EggBox, boxed
+
+SEARCH = TableSettings(
+    radius=3.3,
+    batch=24,
+    max_searches=48,
+    missing=0.01,
+    most_neighbours=20,
+    highest=1.0,
+    saddles=SaddleSettings(radius=None, fmax=1e-3),
+)
+
+
+def walker(model: EggBox, table: EventTable | None = None, **settings: object) -> KineticGrowth:
+    """One atom in an egg box."""
+    atom = relax([boxed(6)], model, 1e-4)[0].structure
+    chosen = KineticSettings.model_validate({"relax_every": 0, "table": SEARCH, **settings})
+    return KineticGrowth(model, chosen, KineticState(atom), table)
+
+
+def test_diffusion_is_the_rates() -> None:
+    model, temperature = EggBox(), 500.0
+    rng, table, squares, times = np.random.default_rng(1), None, [], []
+    for _ in range(40):
+        growth = walker(model, table, temperature_K=temperature)
+        table, way = growth.table, np.zeros(2)
+        for _ in range(15):
+            before = growth.state.crystal.positions[0, :2]
+            growth.step(rng)
+            move = growth.state.crystal.positions[0, :2] - before
+            way += move - 6 * EDGE * np.round(move / (6 * EDGE))
+        squares.append(float(way @ way))
+        times.append(growth.state.time)
+    rate = float(arrhenius(2 * HEIGHT, 1e13, temperature))
+    assert np.mean(times) == pytest.approx(15 / (4 * rate), abs=3 * np.std(times) / 40**0.5)
+    D = np.mean(squares) / (4 * np.mean(times))
+    error = np.std(np.array(squares) - 4 * D * np.array(times)) / (4 * np.mean(times) * 40**0.5)
+    assert pytest.approx(rate * EDGE**2, abs=3 * error) == D
+
+
+def test_a_flicker_is_folded_and_left_at_the_right_time() -> None:
+    """Wells in pairs: 2A − B between the two, more to either side; both are left sideways at the same rate."""
+    model, temperature = EggBox(pairing=0.15), 300.0
+    rng, table, times, most = np.random.default_rng(2), None, [], 0
+    for _ in range(40):
+        growth = walker(model, table, temperature_K=temperature, fold_faster=1e6)
+        table, start = growth.table, growth.state.crystal.positions[0].copy()
+        for _ in range(100):
+            state, event = growth.step(rng)
+            most = max(most, event.n_folded)
+            x, y = (state.crystal.positions[0, :2] - start[:2] + 3 * EDGE) % (6 * EDGE) - 3 * EDGE
+            if abs(y) > 0.5 * EDGE or x > 1.5 * EDGE or x < -0.5 * EDGE:
+                break
+        times.append(state.time)
+    assert most == 2
+    catalogue = Catalogue(growth.table)
+    catalogue.update(walker(model).state.crystal, rng)
+    fast, *slow = sorted(t.process.barrier for t in catalogue.transitions)
+    assert len(slow) == 3
+    assert fast < min(slow) - 0.1
+    mean = 1 / float(arrhenius(np.array(slow), 1e13, temperature).sum())
+    assert np.mean(times) == pytest.approx(mean, abs=3 * mean / 40**0.5)
+    assert float(arrhenius(fast, 1e13, temperature)) * mean > 100  # so many hops were not made
+
+
+@pytest.fixture(scope="module")
+def copper() -> KineticGrowth:
+    slab = fcc100("Cu", (4, 4, 4), a=3.5898, vacuum=6.0)
+    for place in ((0, 0), (2, 1)):
+        add_adsorbate(slab, "Cu", 1.7, "hollow", offset=place)
+    slab.set_constraint(FixAtoms([a.index for a in slab if a.tag >= 3]))
+    slab.pbc = (True, True, False)
+    model = EMTModel(["Cu"])
+    settings = KineticSettings(
+        temperature_K=400.0, flux={"Cu": 1e3}, table=TableSettings(max_searches=6, missing=0.5, highest=0.6)
+    )
+    return KineticGrowth(model, settings, KineticState(relax([slab], model, 0.01)[0].structure))
+
+
+def test_what_is_kept_up_to_date_is_what_a_fresh_look_finds(copper: KineticGrowth) -> None:
+    rng = np.random.default_rng(0)
+    for _ in range(3):
+        state, event = copper.step(rng)
+        assert event.duration > 0
+    assert state.step == 3
+    copper.catalogue.update(state.crystal, rng, copper._fresh)
+    fresh = Catalogue(copper.table)
+    fresh.update(state.crystal, rng)
+    same = copper.settings.table.saddles.same
+    kept, found = (
+        sorted((moved_key(t, same), round(t.process.barrier, 3)) for t in c.transitions)
+        for c in (copper.catalogue, fresh)
+    )
+    assert kept == found
+    assert len(kept) >= 4
+
+
+def test_arrivals_are_flux_times_area(copper: KineticGrowth) -> None:
+    crystal = copper.state.crystal
+    area = crystal.cell[0, 0] * crystal.cell[1, 1]
+    assert copper.arrivals(crystal) == pytest.approx([1e3 * area])
+
+
+def test_an_atom_that_arrives_is_relaxed_where_it_lands(copper: KineticGrowth) -> None:
+    crystal, rng = copper.state.crystal, np.random.default_rng(3)
+    after, event, moved = copper._attach(crystal, "Cu", 1.0, rng)
+    assert (event.kind, event.atom, moved.tolist()) == ("attach", len(crystal), [len(crystal)])
+    assert len(after) == len(crystal) + 1
+    near = movable_atoms(after) & (after.get_distances(-1, range(len(after)), mic=True) < 3.0)
+    assert np.linalg.norm(copper.model([after]).forces[0], axis=1)[near].max() < 0.011
+
+
+@pytest.mark.parametrize("shape", ["slab", "cluster"])
+def test_it_lands_where_it_first_touches(shape: str) -> None:
+    crystal = Atoms(Octahedron("Cu", 5)) if shape == "cluster" else fcc100("Cu", (3, 3, 3), vacuum=6.0)
+    crystal.pbc = (shape == "slab", shape == "slab", False)
+    rng, reach = np.random.default_rng(0), bond_lengths(crystal, "Cu")
+    for _ in range(50):
+        place = landing(crystal, "Cu", rng)
+        adatom = crystal + Atoms("Cu", [place])
+        distances = adatom.get_distances(-1, range(len(crystal)), mic=True)
+        assert (distances / reach).min() == pytest.approx(1.0, abs=1e-9)
+
+
+def test_every_side_of_a_cluster_is_hit_alike() -> None:
+    cluster, rng = Atoms(Octahedron("Cu", 4)), np.random.default_rng(1)
+    centre = cluster.positions.mean(axis=0)
+    octants = [tuple(landing(cluster, "Cu", rng) > centre) for _ in range(800)]
+    counts = [octants.count(octant) for octant in set(octants)]
+    assert len(counts) == 8
+    assert sum((n - 100) ** 2 / 100 for n in counts) < 24.3  # chi square, 7 degrees of freedom, 0.1 %
+
+
+def test_areas() -> None:
+    slab = fcc100("Cu", (3, 4, 3), vacuum=6.0)
+    slab.pbc = (True, True, False)
+    assert open_area(slab) == pytest.approx(12 * (3.61**2) / 2)
+    slab.pbc = True
+    with pytest.raises(InputError, match="two directions"):
+        open_area(slab)
+
+
+def test_nothing_can_happen() -> None:
+    growth = walker(EggBox(), table=None)
+    growth.table.settings = TableSettings(most_neighbours=0, max_searches=1, highest=0.01, saddles=SEARCH.saddles)
+    with pytest.raises(InputError, match="nothing can happen"):
+        growth.step(np.random.default_rng(0))
+
+
+def test_sticking_of_what_does_not_arrive() -> None:
+    with pytest.raises(InputError, match="expected species of the flux, got Au"):
+        walker(EggBox(), sticking={"Au": 0.5})
