@@ -35,6 +35,7 @@ class SaddleSettings(BaseModel):
     ceiling: float = Field(4.0, gt=0, description="a climb that is further above its minimum is given up")
     max_step: float = Field(0.15, gt=0, description="furthest that an atom moves between two looks at the mode")
     difference: float = Field(0.01, gt=0, description="length of the displacements that measure curvature")
+    shallow: float = Field(0.003, ge=0, description="a minimum less deep than this below the saddle is none")
     same: float = Field(0.3, gt=0, description="a structure none of whose atoms is further away is the same one")
     same_energy: float = Field(0.005, gt=0, description="saddles further apart in energy are not the same one")
 
@@ -92,7 +93,8 @@ def search_saddles(
 
     Returns:
         For each search the process that it found, or why none: `lost` (no saddle within the calls), `too high`,
-        `elsewhere` (the saddle's slopes do not lead back to the minimum), `higher order`, `back` (both lead back).
+        `elsewhere` (the saddle's slopes do not lead back to the minimum), `higher order`, `back` (both lead back),
+        `shallow` (one end is hardly lower than the saddle).
     """
     pushes = [_push(minimum.structure, atom, settings, rng) for atom in around]
     masks = [_movable(minimum.structure, atom, settings.radius) for atom in around]
@@ -317,6 +319,8 @@ def _connected(
             results[k] = "back"
         elif not any(home):
             results[k] = "elsewhere"
+        elif saddles[n].energy - max(ahead.energy, behind.energy) < settings.shallow:
+            results[k] = "shallow"
         else:
             mode = np.zeros((len(minimum.structure), 3))
             mode[masks[k]] = climbed[k].mode * (-1 if home[0] else 1)

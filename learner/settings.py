@@ -41,7 +41,7 @@ class TrainSettings(_Settings):
     epochs: float = Field(250, gt=0, description="with a budget of time: most looks at a structure; more overfits")
     clock: Literal["wall", "cpu"] = Field("wall", description="what the minutes are counted in")
     batch_atoms: int = Field(600, ge=1, description="atoms in a batch, about")
-    optimiser: OptimiserName = Field("auto", description="muon: of matrices; auto: from 500 structures on, else AdamW")
+    optimiser: OptimiserName = Field("auto", description="muon: of matrices; auto: from 200 structures on, else AdamW")
     learning_rate: float | None = Field(None, gt=0, description="by default 5e-3 with Muon, 2e-3 with AdamW")
     warm_up: float = Field(0.03, ge=0, lt=1, description="share of the budget in which the rate rises")
     final_rate: float = Field(0.01, gt=0, le=1, description="learning rate at the end, relative to its peak")

@@ -73,16 +73,11 @@ def barriers() -> dict[str, Any]:
         table = EventTable(MODEL, TableSettings(max_searches=120, missing=0.02, highest=1.3))
         transitions = table.transitions(crystal, np.random.default_rng(0))
         ((entry,),) = table.entries.values()
-        rows = []
+        rows: list[dict[str, Any]] = []
         for p in sorted(entry.processes, key=lambda p: p.barrier):
-            copies = sum(t.process is p for t in transitions)
-            rows.append({"kind": p.kind, "barrier": p.barrier, "reverse": p.reverse_barrier, "found": p.found})
-            rows[-1]["copies"] = copies
-        bands = {}
-        for kind in ("hop", "exchange"):
-            lowest = min((t for t in transitions if t.process.kind == kind), key=lambda t: t.process.barrier)
-            bands[kind] = {"saddle search": lowest.process.barrier, "band": band(crystal, lowest.after(crystal))}
-        found[element] = {"searches": entry.n_searches, "missing": entry.missing, "processes": rows, "bands": bands}
+            copies = [t for t in transitions if t.process is p]
+            rows[-1] |= {"copies": len(copies), "band": band(crystal, copies[0].after(crystal))}
+        found[element] = {"searches": entry.n_searches, "missing": entry.missing, "processes": rows}
     return found
 
 

@@ -39,8 +39,8 @@ CHANGES = {
     "four-radial": "4 radial functions a channel (6)",
     "ten-radial": "10 radial functions a channel",
     "no-ema": "no running mean of the weights",
-    "adamw": "AdamW (by default only of fewer than 500 structures)",
-    "muon": "Muon (by default only of 500 structures and more)",
+    "adamw": "AdamW (by default only of fewer than 200 structures)",
+    "muon": "Muon (by default only of 200 structures and more)",
 }
 COMMAND = "python scripts/benchmark_surrogates.py --part"
 
