@@ -106,12 +106,16 @@ class Overlay:
     rms: float
 
 
-def overlays(known: Environment, new: Environment, tolerance: float) -> list[Overlay]:
+def overlays(
+    known: Environment, new: Environment, tolerance: float, symmetry: Sequence[Overlay] | None = None
+) -> list[Overlay]:
     """Every rotation and reflection about the first atom that lays `known` on `new`, best first.
 
     Args:
         known, new: surroundings of the same number of atoms.
         tolerance: Å, furthest that an atom may be off.
+        symmetry: the overlays of `known` on itself, if they are at hand: then one way is looked for, and the others
+            follow from it.
     """
     if len(known.numbers) != len(new.numbers) or (np.bincount(known.numbers) != np.bincount(new.numbers)).any():
         return []
@@ -121,6 +125,8 @@ def overlays(known: Environment, new: Environment, tolerance: float) -> list[Ove
     found: dict[bytes, Overlay] = {}
     for rotation in _rotations(known, new, anchors, tolerance):
         matched = _matched(known, new, rotation, tolerance)
+        if matched is not None and symmetry is not None:
+            return [Overlay(matched.rotation @ s.rotation, matched.order[s.order], matched.rms) for s in symmetry]
         if matched is not None and matched.order.tobytes() not in found:
             found[matched.order.tobytes()] = matched
     return sorted(found.values(), key=lambda overlay: overlay.rms)
@@ -189,6 +195,6 @@ def nearest_images(vectors: np.ndarray, crystal: Atoms) -> np.ndarray:
     """Vectors (n, 3) moved by cell vectors into the cell around the origin (exact for cells that are not skewed)."""
     if not crystal.pbc.any():
         return vectors
-    cell = crystal.cell.complete()
-    scaled = cell.scaled_positions(vectors)
-    return np.asarray((scaled - np.where(crystal.pbc, np.round(scaled), 0.0)) @ cell[:])
+    cell = crystal.cell.complete()[:]
+    scaled = vectors @ np.linalg.inv(cell)
+    return np.asarray(vectors - np.where(crystal.pbc, np.round(scaled), 0.0) @ cell)

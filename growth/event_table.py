@@ -83,6 +83,8 @@ class Transition:
     Attributes:
         atom: in the middle of its surroundings. process: what it is a copy of.
         atoms: (n,) numbers of the surroundings' atoms. saddle, final: (n, 3), Å, their displacements.
+        correction: (n, 3), Å, to where they would be in the surroundings that the process was found in: added to
+            `final`, so that errors of many processes do not add up.
     """
 
     atom: int
@@ -90,11 +92,12 @@ class Transition:
     atoms: np.ndarray
     saddle: np.ndarray
     final: np.ndarray
+    correction: np.ndarray
 
     def after(self, crystal: Atoms) -> Atoms:
         """The crystal with the process done, not relaxed."""
         result = crystal.copy()
-        result.positions[self.atoms] += self.final
+        result.positions[self.atoms] += self.final + self.correction
         return result
 
 
@@ -135,8 +138,8 @@ class EventTable:
             entry, laid = self._known(environment) or (None, [])
             if entry is None:
                 entry = self._searched(crystal, environment, rng)
-                laid = overlays(entry.environment, environment, self.settings.tolerance)
-            found += [_laid(p, overlay, environment) for p in entry.processes for overlay in laid]
+                laid = entry.symmetry
+            found += _laid(entry, laid, environment)
         return each_once(found, self.settings.saddles.same) if each else found
 
     def entry(self, environment: Environment) -> Entry | None:
@@ -146,7 +149,7 @@ class EventTable:
 
     def _known(self, environment: Environment) -> tuple[Entry, list[Overlay]] | None:
         for entry in self.entries.get(environment.name, []):
-            laid = overlays(entry.environment, environment, self.settings.tolerance)
+            laid = overlays(entry.environment, environment, self.settings.tolerance, entry.symmetry)
             if laid:
                 return entry, laid
         return None
@@ -222,14 +225,24 @@ def _turned(vectors: np.ndarray, overlay: Overlay) -> np.ndarray:
     return result
 
 
-def _laid(process: KnownProcess, overlay: Overlay, environment: Environment) -> Transition:
-    return Transition(
-        atom=int(environment.atoms[0]),
-        process=process,
-        atoms=environment.atoms,
-        saddle=_turned(process.saddle, overlay),
-        final=_turned(process.final, overlay),
-    )
+def _laid(entry: Entry, laid: list[Overlay], environment: Environment) -> list[Transition]:
+    """Every process of an entry, in every way that its surroundings lie on those of the crystal."""
+    found = []
+    for overlay in laid:
+        off = _turned(entry.environment.vectors, overlay) - environment.vectors
+        correction = np.where(environment.held[:, None], 0.0, off - off.mean(axis=0))
+        found += [
+            Transition(
+                atom=int(environment.atoms[0]),
+                process=process,
+                atoms=environment.atoms,
+                saddle=_turned(process.saddle, overlay),
+                final=_turned(process.final, overlay),
+                correction=correction,
+            )
+            for process in entry.processes
+        ]
+    return found
 
 
 def moved_key(transition: Transition, same: float) -> tuple[int, ...]:

@@ -152,6 +152,7 @@ class KineticGrowth:
         self._fresh: np.ndarray | None = None
         self._states: list[_Visited] = []
         self._recent: list[int] = []
+        self._mobile: set[int] = set()
 
     def run(self, rng: np.random.Generator, n_steps: int | None = None) -> Iterator[tuple[KineticState, KineticEvent]]:
         """Steps, one after another; for ever without a number."""
@@ -235,27 +236,45 @@ class KineticGrowth:
     # ------------------------------------------------------------------ folding
 
     def _remember(self, crystal: Atoms, transitions: list[Transition], rates: np.ndarray) -> None:
-        """Add the present state, or find it among those remembered, and tell which of them it is joined to."""
-        number = self._find(crystal.positions, crystal)
+        """Add the present state, or find it among those remembered, and tell which of them it is joined to.
+
+        States differ in the atoms that moved since the first of them: these alone are compared.
+        """
+        if len(self._states) >= self.settings.memory:
+            self._states, self._recent = [], []
+        moved: set[int] = set()
+        if self._states:
+            vectors = nearest_images(crystal.positions - self._states[0].crystal.positions, crystal)
+            moved = set(np.flatnonzero(np.linalg.norm(vectors, axis=1) > self._far).tolist())
+        mobile = self._mobile | moved
+        number = self._find(crystal.positions, crystal, mobile)
         if number is None:
-            if len(self._states) >= self.settings.memory:
-                self._states, self._recent = [], []
+            self._mobile = mobile if self._states else set()
             number = len(self._states)
             self._states.append(_Visited(crystal, transitions, rates, np.full(len(rates), -1)))
             for state in self._states:
                 for k in np.flatnonzero(state.targets < 0):
-                    target = self._find(state.transitions[k].after(state.crystal).positions, crystal)
-                    state.targets[k] = -1 if target is None else target
+                    transition = state.transitions[k]
+                    if set(moved_key(transition, self.settings.table.saddles.same)) <= self._mobile:
+                        target = self._find(transition.after(state.crystal).positions, crystal, self._mobile)
+                        state.targets[k] = -1 if target is None else target
         self._recent.append(number)
 
-    def _find(self, positions: np.ndarray, crystal: Atoms) -> int | None:
-        """Number of the remembered state with atoms at these positions."""
-        for k, state in enumerate(self._states):
-            if len(state.crystal) == len(positions):
-                off = nearest_images(state.crystal.positions - positions, crystal)
-                if (off**2).sum(axis=1).max() <= (2 * self.settings.table.saddles.same) ** 2:
-                    return k
-        return None
+    def _find(self, positions: np.ndarray, crystal: Atoms, mobile: set[int]) -> int | None:
+        """Number of the remembered state with these atoms at these positions (n_atoms, 3)."""
+        if not self._states:
+            return None
+        atoms = sorted(mobile)
+        known = np.array([state.crystal.positions[atoms] for state in self._states])
+        off = nearest_images((known - positions[atoms]).reshape(-1, 3), crystal).reshape(known.shape)
+        apart = (off**2).sum(axis=2).max(axis=1, initial=0.0)
+        nearest = int(apart.argmin())
+        return nearest if apart[nearest] <= self._far**2 else None
+
+    @property
+    def _far(self) -> float:
+        """Å by which an atom is elsewhere."""
+        return 2 * self.settings.table.saddles.same
 
     def _way_out(
         self, arrivals: np.ndarray, rng: np.random.Generator

@@ -3,19 +3,33 @@
 A funnel, widest where it is cheapest. Geometry proposes (candidates.py); the model's screen ranks the raw positions
 in one batch; the lowest and a few random ones are relaxed coarsely, in one batch; equal minima are merged; the best
 few are relaxed to the end on the full model.
+
+A complete search (`SiteSettings.complete`) is no funnel: every raw candidate is relaxed, from a cover of the whole
+shell in which an adatom can be bound, and only what has met on the way down goes on as one.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from ase import Atom, Atoms
 from pydantic import BaseModel, ConfigDict, Field
+from scipy.spatial import cKDTree
 
-from growth.candidates import Candidates, find_candidates
+from growth.candidates import Candidates, bond_lengths, distances_by_species, find_candidates, with_images
 from growth.energy_model import CountingModel, EnergyModel
-from growth.observables import flaw, n_parts, pair_distances
+from growth.observables import flaw, n_parts
 from growth.relax import Relaxed, relax
+
+MET = 0.05
+"""Å; relaxations of a complete search whose atoms have come so near one another go on as one."""
+ROUNDS = (6, 6, 12)
+"""Force calls of a complete search's relaxations between looks for those that have met."""
+N_PUSHES, PUSH = 3, 0.1
+"""How often, and how far (Å), a complete search pushes an adatom off a saddle."""
+DISPLACED = 0.5
+"""Å; an atom that is this far from where another site has it may have changed places with the adatom."""
 
 
 class SiteSettings(BaseModel):
@@ -24,8 +38,17 @@ class SiteSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     bond_length: float | None = Field(default=None, gt=0, description="touching distance; default: sum of two radii")
-    max_ranked: int = Field(default=48, ge=1, description="raw candidates whose energy the screen is asked for")
-    max_candidates: int = Field(default=12, ge=1, description="raw candidates that are relaxed on the screen")
+    complete: bool = Field(
+        default=False,
+        description="every minimum is wanted, in cavities too: all candidates of a cover are relaxed; dear",
+    )
+    spacing: float = Field(default=0.2, gt=0, description="bond lengths between a complete search's raw candidates")
+    max_ranked: int | None = Field(
+        default=48, ge=1, description="raw candidates whose energy the screen is asked for; none: all"
+    )
+    max_candidates: int | None = Field(
+        default=12, ge=1, description="raw candidates that are relaxed on the screen; none: all"
+    )
     random_share: float = Field(default=0.2, ge=0, lt=1, description="share of those drawn at random")
     n_competing: int = Field(default=5, ge=1, description="sites relaxed to the end on the full model")
     screen_fmax: float = Field(default=0.15, gt=0, description="largest force after the coarse relaxation")
@@ -33,11 +56,13 @@ class SiteSettings(BaseModel):
     fmax: float = Field(default=0.05, gt=0, description="largest force after the full relaxation")
     max_steps: int = Field(default=100, ge=1, description="force calls of the full relaxation, a structure")
     relax_radius: float | None = Field(
-        default=None, gt=0, description="atoms further from the adatom stay put; default: none"
+        default=None, ge=0, description="atoms further from the adatom stay put, at 0 all; default: none"
     )
     nudge: float = Field(default=0.05, ge=0, description="random shift of candidates with < 3 touches, off saddles")
     energy_tolerance: float = Field(default=0.005, ge=0, description="minima nearer than this in energy may be equal")
-    distance_tolerance: float = Field(default=0.05, ge=0, description="and are, if pair distances differ less (rms)")
+    distance_tolerance: float = Field(
+        default=0.05, ge=0, description="and are, if the adatom's distances to its neighbours differ less (rms)"
+    )
 
 
 @dataclass(frozen=True)
@@ -86,18 +111,24 @@ def search_sites(
         rng: draws the random share and the nudges; both turn with the structure.
 
     Returns:
-        Sites, lowest energy first, at most `settings.n_competing`.
+        Sites, lowest energy first, at most `settings.n_competing` (a large number for all of a complete search).
         Counts: n_raw, n_ranked, n_relaxed, n_distinct, n_sites, rejected_escaped, rejected_overlap, rejected_broken,
             rejected_not_finite, screen_calls, screen_atoms, full_calls, full_atoms (structures and atoms evaluated).
         Rejected structures.
     """
     counted = CountingModel(model)
     substrate = _bare(structure)
-    raw = find_candidates(substrate, species, settings.bond_length)
+    raw = find_candidates(substrate, species, settings.bond_length, settings.spacing if settings.complete else None)
     chosen = _choose(raw, substrate, species, counted.screen, settings, rng)
-    coarse = _relaxed(substrate, species, chosen, counted.screen, settings.screen_fmax, settings.screen_steps, settings)
+    if settings.complete:
+        coarse = _together(substrate, species, chosen, counted.screen, settings)
+        coarse = _minima(coarse, counted.screen, settings)
+    else:
+        coarse = _relaxed(substrate, species, chosen, counted.screen, settings)
     sound, rejected = _sorted_out(coarse, structure, settings)
-    distinct = merged(sound, 4 * settings.energy_tolerance, 2 * settings.distance_tolerance)
+    distinct = (
+        sound if settings.complete else merged(sound, 4 * settings.energy_tolerance, 2 * settings.distance_tolerance)
+    )
     best = distinct[: settings.n_competing]
     full = relax(
         [site.structure for site in best], counted, settings.fmax, settings.max_steps, _movable(best, settings)
@@ -108,8 +139,8 @@ def search_sites(
     reasons = [reason for reason, _ in rejected + rejected_late]
     counts = {
         "n_raw": len(raw),
-        "n_ranked": min(len(raw), settings.max_ranked),
-        "n_relaxed": len(coarse),
+        "n_ranked": len(_ranked(raw, settings)),
+        "n_relaxed": len(chosen),
         "n_distinct": len(distinct),
         "n_sites": len(sites),
         **{f"rejected_{reason}": reasons.count(reason) for reason in ("escaped", "overlap", "broken", "not_finite")},
@@ -144,9 +175,8 @@ def _choose(
     rng: np.random.Generator,
 ) -> Candidates:
     """The raw candidates worth a relaxation: lowest by the screen's energy, and a few at random."""
-    closest = np.argsort(-raw.closeness, kind="stable")[: settings.max_ranked]
-    ranked = raw[closest]
-    if len(ranked) <= settings.max_candidates:
+    ranked = _ranked(raw, settings)
+    if settings.complete or settings.max_candidates is None or len(ranked) <= settings.max_candidates:
         return _nudged(ranked, settings.nudge, rng)
     energies = screen([with_adatom(substrate, species, position) for position in ranked.positions]).energies
     order = np.argsort(np.where(np.isfinite(energies), energies, np.inf), kind="stable")
@@ -154,6 +184,12 @@ def _choose(
     lowest, others = np.split(order, [settings.max_candidates - n_random])
     drawn = rng.choice(others, size=n_random, replace=False)
     return _nudged(ranked[np.concatenate([lowest, drawn])], settings.nudge, rng)
+
+
+def _ranked(raw: Candidates, settings: SiteSettings) -> Candidates:
+    """The raw candidates that are looked at: those with most neighbours, or all of them."""
+    most = None if settings.complete else settings.max_ranked
+    return raw[np.argsort(-raw.closeness, kind="stable")[:most]]
 
 
 def _nudged(candidates: Candidates, width: float, rng: np.random.Generator) -> Candidates:
@@ -164,19 +200,93 @@ def _nudged(candidates: Candidates, width: float, rng: np.random.Generator) -> C
 
 
 def _relaxed(
-    substrate: Atoms,
-    species: str,
-    candidates: Candidates,
-    model: EnergyModel,
-    fmax: float,
-    max_steps: int,
-    settings: SiteSettings,
+    substrate: Atoms, species: str, candidates: Candidates, model: EnergyModel, settings: SiteSettings
 ) -> list[Site]:
     """All candidates relaxed in one batch."""
     starts = [with_adatom(substrate, species, position) for position in candidates.positions]
     movable = None if settings.relax_radius is None else [_near_last(start, settings.relax_radius) for start in starts]
-    results = relax(starts, model, fmax, max_steps, movable)
+    results = relax(starts, model, settings.screen_fmax, settings.screen_steps, movable)
     return [_site(relaxed, raw) for relaxed, raw in zip(results, candidates.positions, strict=True)]
+
+
+def _together(
+    substrate: Atoms, species: str, candidates: Candidates, model: EnergyModel, settings: SiteSettings
+) -> list[Site]:
+    """All candidates relaxed as far as the screen goes, those that meet on the way as one; by energy."""
+    starts = [with_adatom(substrate, species, position) for position in candidates.positions]
+    movable = np.ones((len(starts), len(substrate) + 1), dtype=bool)
+    if settings.relax_radius is not None:
+        movable = np.array([_near_last(start, settings.relax_radius) for start in starts])
+    tracks = list(zip(starts, movable, candidates.positions, strict=True))
+    finished: list[Site] = []
+    rounds = np.diff(np.minimum([0, *np.cumsum(ROUNDS), settings.max_steps], settings.max_steps)).tolist()
+    for n, n_calls in enumerate(rounds):
+        if not tracks or n_calls == 0:
+            break
+        results = relax([s for s, _, _ in tracks], model, settings.fmax, n_calls, [m for _, m, _ in tracks])
+        sites = [_site(relaxed, raw) for relaxed, (_, _, raw) in zip(results, tracks, strict=True)]
+        over = [site.converged or not np.isfinite(site.energy) or not any(rounds[n + 1 :]) for site in sites]
+        finished += [site for site, ended in zip(sites, over, strict=True) if ended]
+        going = [(site, *track[1:]) for site, track, ended in zip(sites, tracks, over, strict=True) if not ended]
+        apart = _apart([site for site, _, _ in going])
+        tracks = [(site.structure, mask, raw) for site, mask, raw in (going[k] for k in apart)]
+    return _by_energy(finished)
+
+
+def _minima(sites: Sequence[Site], model: EnergyModel, settings: SiteSettings) -> list[Site]:
+    """Distinct sites, by energy; from a saddle, where symmetry has held an adatom, both ways down instead of it."""
+    found: list[Site] = []
+    waiting = merged(sites, settings.energy_tolerance, settings.distance_tolerance)
+    for _ in range(N_PUSHES):
+        curvature, direction = _softest(waiting, model)
+        found += [site for site, value in zip(waiting, curvature, strict=True) if not value < 0.0]
+        saddles = [(waiting[n], push * direction[n]) for n in np.flatnonzero(curvature < 0.0) for push in (PUSH, -PUSH)]
+        if not saddles:
+            break
+        starts = [_moved(site.structure, shift) for site, shift in saddles]
+        movable = _movable([site for site, _ in saddles], settings)
+        down = relax(starts, model, settings.fmax, settings.max_steps, movable)
+        waiting = _by_energy([_site(end, site.raw_position) for end, (site, _) in zip(down, saddles, strict=True)])
+        waiting = merged(waiting, settings.energy_tolerance, settings.distance_tolerance)
+    else:
+        found += waiting
+    return merged(_by_energy(found), settings.energy_tolerance, settings.distance_tolerance)
+
+
+def _softest(sites: Sequence[Site], model: EnergyModel, h: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
+    """Lowest curvature (n,), eV/Å², that an adatom feels while the rest stays, and its direction (n, 3)."""
+    shifts = h * np.concatenate([np.eye(3), -np.eye(3)])
+    asked = model([_moved(site.structure, shift) for site in sites for shift in shifts]) if sites else None
+    forces = np.array([f[-1] for f in asked.forces] if asked else []).reshape(-1, 2, 3, 3)
+    hessians = (forces[:, 1] - forces[:, 0]) / (2.0 * h)
+    sound = np.isfinite(hessians).all(axis=(1, 2))
+    hessians[~sound] = np.eye(3)
+    values, vectors = np.linalg.eigh(0.5 * (hessians + hessians.transpose(0, 2, 1)))
+    return values[:, 0], vectors[:, :, 0]
+
+
+def _moved(structure: Atoms, shift: np.ndarray) -> Atoms:
+    """A copy with its adatom shifted."""
+    moved = structure.copy()
+    moved.positions[-1] += shift
+    return moved
+
+
+def _by_energy(sites: Sequence[Site]) -> list[Site]:
+    """Lowest first, what is no number last."""
+    return sorted(sites, key=lambda site: site.energy if np.isfinite(site.energy) else np.inf)
+
+
+def _apart(sites: Sequence[Site]) -> list[int]:
+    """Numbers of the sites, in order, without those whose atoms are all within `MET` of a lower one's."""
+    adatoms = np.array([site.position for site in sites]).reshape(-1, 3)
+    tree, alive = cKDTree(adatoms), np.ones(len(sites), dtype=bool)
+    for n in np.argsort([site.energy for site in sites], kind="stable"):
+        if alive[n]:
+            for k in tree.query_ball_point(adatoms[n], MET):
+                shift = sites[k].structure.positions - sites[n].structure.positions
+                alive[k] &= k == n or bool((shift**2).sum(axis=1).max() > MET**2)
+    return np.flatnonzero(alive).tolist()
 
 
 def _movable(sites: Sequence[Site], settings: SiteSettings) -> list[np.ndarray] | None:
@@ -214,15 +324,62 @@ def _sorted_out(
 
 
 def merged(sites: Sequence[Site], energy_tolerance: float, distance_tolerance: float) -> list[Site]:
-    """The lowest of each group of equal minima: same energy and same pair distances (so also mirror images)."""
-    kept: list[tuple[Site, np.ndarray]] = []
+    """The first of each group of equal minima, energy first: also mirror images and atoms that changed places.
+
+    Equal are two of the same energy whose adatoms have the same distances to their neighbours (48 of each element,
+    rms), or in which as many atoms as in the other have such neighbours as either adatom has.
+    """
+    kept: list[_Seen] = []
     for site in sites:
-        distances = pair_distances(site.structure)
-        equal = (
-            abs(site.energy - other.energy) <= energy_tolerance
-            and np.sqrt(np.mean((distances - others) ** 2)) <= distance_tolerance
-            for other, others in kept
-        )
-        if not any(equal):
-            kept.append((site, distances))
-    return [site for site, _ in kept]
+        seen = _Seen(site, distance_tolerance)
+        near = (other for other in kept if abs(site.energy - other.site.energy) <= energy_tolerance)
+        if not any(seen.equals(other) for other in near):
+            kept.append(seen)
+    return [seen.site for seen in kept]
+
+
+class _Seen:
+    """A site with its atoms' fingerprints: of the adatom, and, when asked for, of all atoms of its species."""
+
+    def __init__(self, site: Site, tolerance: float) -> None:
+        self.site, self.tolerance = site, tolerance
+        self.adatom = _neighbourhoods(site.structure, np.array([len(site.structure) - 1]))[0]
+
+    @cached_property
+    def alike(self) -> np.ndarray:
+        """(n_of_species, n_values), Å."""
+        return _neighbourhoods(self.site.structure, np.flatnonzero(self.site.structure.numbers == self._number))
+
+    @property
+    def _number(self) -> int:
+        return int(self.site.structure.numbers[-1])
+
+    def _count(self, fingerprint: np.ndarray) -> int:
+        return int((_rms(self.alike - fingerprint) <= self.tolerance).sum())
+
+    def equals(self, other: "_Seen") -> bool:
+        """Whether both are the same minimum, given that their energies are."""
+        if len(self.adatom) != len(other.adatom):
+            return False
+        if _rms(self.adatom - other.adatom) <= self.tolerance:
+            return True
+        rest = self.site.structure.positions[:-1] - other.site.structure.positions[:-1]
+        if np.abs(rest).max(initial=0.0) < DISPLACED:
+            return False
+        return all(self._count(one.adatom) == other._count(one.adatom) > 0 for one in (self, other))
+
+
+def _rms(values: np.ndarray) -> np.ndarray:
+    return np.asarray(np.sqrt(np.mean(values**2, axis=-1)))
+
+
+def _neighbourhoods(structure: Atoms, atoms: np.ndarray) -> np.ndarray:
+    """Sorted distances from atoms to the nearest of each species, (len(atoms), n_values), Å, as far as images go."""
+    if not structure.pbc.any():
+        return distances_by_species(structure.positions[atoms], structure.positions, structure.numbers)
+    width = 2.4 * float(bond_lengths(structure, structure.get_chemical_symbols()[-1]).max())
+    wrapped = structure.copy()
+    wrapped.wrap(eps=1e-6)
+    points, owner = with_images(wrapped, width)
+    found = distances_by_species(wrapped.positions[atoms], points, structure.numbers[owner])
+    return np.minimum(found, width)

@@ -39,7 +39,9 @@ def test_turned_moved_renumbered_and_strained(mirror: bool) -> None:
     assert new.name == known.name
     laid = overlays(known, new, 0.3)
     assert len(laid) == 8
-    for overlay in laid:
+    composed = overlays(known, new, 0.3, overlays(known, known, 0.3))
+    assert {o.order.tobytes() for o in composed} == {o.order.tobytes() for o in laid}
+    for overlay in laid + composed:
         assert np.linalg.norm(known.vectors @ overlay.rotation.T - new.vectors[overlay.order], axis=1).max() < 0.3
 
 

@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from ase import Atoms
 from ase.build import fcc100, fcc111
+from ase.calculators.calculator import Calculator
 from ase.calculators.emt import EMT
 from ase.cluster import Icosahedron
 from ase.constraints import FixAtoms
@@ -17,7 +19,9 @@ from growth.candidates import OVERLAP, bond_lengths, bond_radius, find_candidate
 from growth.errors import InputError
 from growth.observables import coordination, flaw, n_parts, pair_distances, pair_signatures
 from growth.seeds import SeedSettings, make_seed
-from growth.sites import SiteSettings, find_sites, search_sites
+from growth.sites import Site, SiteSettings, find_sites, merged, search_sites
+from scripts.site_search.reference import dense_minima, same
+from scripts.site_search.rigid import Rigid, RigidEMT, RigidTersoff, tersoff
 from tests.growth.models import LennardJonesModel, emt, fcc14
 
 ICOSAHEDRON = Icosahedron("Al", 2, latticeconstant=4.0)
@@ -144,6 +148,98 @@ def test_a_site_is_where_ase_would_end_up_too() -> None:
     shaken.calc = EMT()
     BFGS(shaken, logfile=None).run(fmax=0.005, steps=200)
     assert shaken.get_potential_energy() == pytest.approx(site.energy, abs=2e-3)
+
+
+COMPLETE = SiteSettings(
+    complete=True,
+    spacing=0.3,
+    relax_radius=0.0,
+    fmax=0.002,
+    max_steps=300,
+    n_competing=1000,
+    energy_tolerance=0.002,
+    distance_tolerance=0.03,
+)
+"""Every minimum of an adatom on a substrate that does not move."""
+
+
+def notched_cluster() -> Atoms:
+    structure = Icosahedron("Al", 3, latticeconstant=4.0)
+    del structure[[0, 20, 21, 50]]
+    structure.rattle(0.1, seed=0)
+    return Atoms(structure.numbers, structure.positions)
+
+
+def slab_with_a_vacancy() -> Atoms:
+    slab = fcc100("Cu", (5, 5, 2), a=3.6, vacuum=8.0)
+    del slab[[49]]
+    return slab
+
+
+@pytest.mark.parametrize("build", [notched_cluster, slab_with_a_vacancy])
+def test_a_complete_search_misses_no_minimum_of_a_dense_one(build: Callable[[], Atoms]) -> None:
+    substrate = build()
+    species = str(substrate.symbols[0])
+    model = RigidEMT(substrate, species)
+    reference = dense_minima(model, spacing=0.6)
+    sites, counts, _ = search_sites(substrate, species, model, COMPLETE, np.random.default_rng(0))
+    positions, energies = np.array([site.position for site in sites]), np.array([site.energy for site in sites])
+    found = same(reference.positions, reference.energies, positions, energies, model).any(axis=1)
+    assert len(reference.energies) > 20
+    assert found.all(), reference.energies[~found]
+    assert counts["n_relaxed"] < reference.n_starts / 4
+    assert all(np.array_equal(site.structure.positions[:-1], substrate.positions) for site in sites)
+
+
+@pytest.mark.parametrize(
+    ("symbol", "rigid", "calculator"),
+    [
+        ("Al", RigidEMT, EMT),
+        pytest.param("Si", RigidTersoff, lambda: tersoff("Si"), marks=pytest.mark.slow),
+    ],
+)
+def test_a_rigid_substrate_has_the_energies_of_the_whole(
+    symbol: str, rigid: Callable[[Atoms, str], Rigid], calculator: Callable[[], Calculator]
+) -> None:
+    substrate = Atoms(f"{symbol}12", 2.5 * np.array(list(np.ndindex(3, 2, 2))))
+    substrate.rattle(0.1, seed=0)
+    model = rigid(substrate, symbol)
+    energies, forces = [], []
+    for place in ([1.2, 1.3, 4.6], [2.6, 2.4, 4.4]):
+        whole = substrate + Atoms(symbol, [place])
+        whole.calc = calculator()
+        energies.append(whole.get_potential_energy())
+        forces.append(whole.get_forces()[-1])
+    found, found_forces = model.at(np.array([[1.2, 1.3, 4.6], [2.6, 2.4, 4.4]]))
+    assert np.ptp(found - energies) < 1e-9
+    assert np.allclose(found_forces, forces, atol=1e-5)
+    with pytest.raises(InputError, match="expected a cell at least"):
+        rigid(fcc100("Al", (2, 2, 2), vacuum=5.0), symbol)
+
+
+def site_of(structure: Atoms, energy: float = 0.0) -> Site:
+    zeros = np.zeros((len(structure), 3))
+    place = structure.positions[-1]
+    return Site(structure, energy, zeros, zeros[:, 0], np.array([energy]), place, place, True)
+
+
+def test_merging_tells_sites_of_large_crystals_apart_and_knows_exchanged_atoms() -> None:
+    """An adatom that moves changes few of a large crystal's distances; one that changed places changes none."""
+    slab = fcc111("Al", (6, 6, 4), a=4.0, vacuum=8.0)
+    height = slab.positions[:, 2].max() + 2.3
+    fcc, hcp = (slab + Atoms("Al", [[*slab.positions[slab.get_tags() == tag][8][:2], height]]) for tag in (3, 2))
+    assert len(merged([site_of(fcc), site_of(hcp, 0.004)], 0.005, 0.05)) == 2
+    elsewhere = slab + Atoms("Al", [[*slab.positions[slab.get_tags() == 3][20][:2], height]])
+    assert len(merged([site_of(fcc), site_of(elsewhere, 0.001)], 0.005, 0.05)) == 1
+    exchanged = fcc.copy()
+    exchanged.positions[[7, -1]] = exchanged.positions[[-1, 7]]
+    assert len(merged([site_of(fcc), site_of(exchanged, 0.001)], 0.005, 0.05)) == 1
+
+
+def test_every_candidate_is_relaxed_where_no_limit_is_set() -> None:
+    chosen = SiteSettings(max_ranked=None, max_candidates=None, screen_steps=1, max_steps=1)
+    counts = search_sites(fcc14(), "Al", emt(), chosen, np.random.default_rng(0))[1]
+    assert counts["n_raw"] == counts["n_ranked"] == counts["n_relaxed"]
 
 
 def test_seven_lennard_jones_atoms() -> None:
