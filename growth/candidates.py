@@ -105,10 +105,9 @@ def find_candidates(
     surface = _Surface(points, lengths[owner], reach, len(structure), spacing is not None)
     groups = [_three_touches(surface), _two_touches(surface), _one_touch(surface)]
     if spacing is not None:
-        stretched = [_three_touches(surface, stretch) for stretch in STRETCHES]
-        around = _cover(surface, spacing, _unlike_atoms(structure, points, numbers, reach))
-        positions, frames = zip(*stretched, around, strict=True)
-        groups.append((np.concatenate(positions), np.concatenate(frames)))
+        parts = [_three_touches(surface, stretch) for stretch in STRETCHES]
+        parts.append(_cover(surface, spacing, _unlike_atoms(structure, points, numbers, reach)))
+        groups.append((np.concatenate([p for p, _ in parts]), np.concatenate([f for _, f in parts])))
     positions = np.concatenate([position for position, _ in groups])
     frames = np.concatenate([frame for _, frame in groups])
     n_touches = np.repeat([3, 2, 1, 0][: len(groups)], [len(position) for position, _ in groups])

@@ -19,15 +19,17 @@ from scipy.spatial import cKDTree
 
 from growth.candidates import Candidates, bond_lengths, distances_by_species, find_candidates, with_images
 from growth.energy_model import CountingModel, EnergyModel
-from growth.observables import flaw, n_parts
-from growth.relax import Relaxed, relax
+from growth.observables import flaw, n_parts, pair_distances
+from growth.relax import ENERGY_NOISE, Relaxed, movable_atoms, relax
 
 MET = 0.05
 """Å; relaxations of a complete search whose atoms have come so near one another go on as one."""
-ROUNDS = (6, 6, 12)
-"""Force calls of a complete search's relaxations between looks for those that have met."""
+CREEP, ROUNDS = 0.1, (6, 6, 12)
+"""Å, the longest step of a complete search's first relaxation; its force calls between looks for what has met."""
 N_PUSHES, PUSH = 3, 0.1
 """How often, and how far (Å), a complete search pushes an adatom off a saddle."""
+SMALL = 60
+"""Atoms up to which the distances of all pairs tell minima apart."""
 DISPLACED = 0.5
 """Å; an atom that is this far from where another site has it may have changed places with the adatom."""
 
@@ -61,7 +63,7 @@ class SiteSettings(BaseModel):
     nudge: float = Field(default=0.05, ge=0, description="random shift of candidates with < 3 touches, off saddles")
     energy_tolerance: float = Field(default=0.005, ge=0, description="minima nearer than this in energy may be equal")
     distance_tolerance: float = Field(
-        default=0.05, ge=0, description="and are, if the adatom's distances to its neighbours differ less (rms)"
+        default=0.05, ge=0, description="and are, if pair distances differ less (rms); in large crystals the adatom's"
     )
 
 
@@ -135,7 +137,7 @@ def search_sites(
     )
     finished = [_site(relaxed, site.raw_position) for relaxed, site in zip(full, best, strict=True)]
     finished, rejected_late = _sorted_out(finished, structure, settings)
-    sites = merged(finished, settings.energy_tolerance, settings.distance_tolerance)
+    sites = merged(finished, settings.energy_tolerance, settings.distance_tolerance, settings.complete)
     reasons = [reason for reason, _ in rejected + rejected_late]
     counts = {
         "n_raw": len(raw),
@@ -213,30 +215,73 @@ def _together(
     substrate: Atoms, species: str, candidates: Candidates, model: EnergyModel, settings: SiteSettings
 ) -> list[Site]:
     """All candidates relaxed as far as the screen goes, those that meet on the way as one; by energy."""
-    starts = [with_adatom(substrate, species, position) for position in candidates.positions]
-    movable = np.ones((len(starts), len(substrate) + 1), dtype=bool)
-    if settings.relax_radius is not None:
-        movable = np.array([_near_last(start, settings.relax_radius) for start in starts])
-    tracks = list(zip(starts, movable, candidates.positions, strict=True))
-    finished: list[Site] = []
-    rounds = np.diff(np.minimum([0, *np.cumsum(ROUNDS), settings.max_steps], settings.max_steps)).tolist()
-    for n, n_calls in enumerate(rounds):
-        if not tracks or n_calls == 0:
-            break
-        results = relax([s for s, _, _ in tracks], model, settings.fmax, n_calls, [m for _, m, _ in tracks])
-        sites = [_site(relaxed, raw) for relaxed, (_, _, raw) in zip(results, tracks, strict=True)]
-        over = [site.converged or not np.isfinite(site.energy) or not any(rounds[n + 1 :]) for site in sites]
-        finished += [site for site, ended in zip(sites, over, strict=True) if ended]
-        going = [(site, *track[1:]) for site, track, ended in zip(sites, tracks, over, strict=True) if not ended]
-        apart = _apart([site for site, _, _ in going])
-        tracks = [(site.structure, mask, raw) for site, mask, raw in (going[k] for k in apart)]
-    return _by_energy(finished)
+    tracks = [_Track(with_adatom(substrate, species, place), place, settings) for place in candidates.positions]
+    for n_calls in ROUNDS:
+        for _ in range(n_calls):
+            moving = [track for track in tracks if track.moving]
+            if not moving:
+                break
+            prediction = model([track.trial for track in moving])
+            for k, track in enumerate(moving):
+                track.advance(float(prediction.energies[k]), np.asarray(prediction.forces[k], dtype=float))
+        tracks = _apart(tracks)
+    movable = [track.movable for track in tracks]
+    results = relax([track.here for track in tracks], model, settings.fmax, settings.max_steps, movable)
+    return _by_energy([_site(end, track.raw) for end, track in zip(results, tracks, strict=True)])
+
+
+class _Track:
+    """A structure that creeps downhill: steepest descent in steps of at most `CREEP`, so that it leaves no small basin.
+
+    Step lengths by Barzilai & Borwein (IMA J. Numer. Anal. 8, 141 (1988)); an uphill step is retaken, shorter.
+    """
+
+    def __init__(self, start: Atoms, raw: np.ndarray, settings: SiteSettings) -> None:
+        self.here, self.trial, self.raw = start, start.copy(), raw
+        self.movable = movable_atoms(start)
+        if settings.relax_radius is not None:
+            self.movable &= _near_last(start, settings.relax_radius)
+        self.energy, self.forces, self.fmax = np.inf, np.zeros((int(self.movable.sum()), 3)), settings.fmax
+        self.length, self.longest, self.moving = 0.02, CREEP, True
+
+    def advance(self, energy: float, forces: np.ndarray) -> None:
+        """Take in what the model says of `trial`, and set the next one."""
+        mine = forces[self.movable]
+        if not (np.isfinite(energy) and np.isfinite(mine).all()):
+            self.moving = False
+            return
+        step = (self.trial.positions - self.here.positions)[self.movable]
+        if energy <= self.energy + ENERGY_NOISE * abs(energy):
+            curvature, size = float((step * (self.forces - mine)).sum()), float((step**2).sum())
+            self.length = size / curvature if curvature > 1e-12 else 2.0 * self.length
+            self.longest = min(CREEP, 1.5 * self.longest)
+            self.here, self.energy, self.forces = self.trial, energy, mine
+            self.moving = float((mine**2).sum(axis=1).max(initial=0.0)) > self.fmax**2
+        else:
+            self.length *= 0.3
+            self.longest = 0.4 * float(np.sqrt((step**2).sum(axis=1).max(initial=0.0)))
+        self.trial = self.here.copy()
+        shift = self.length * self.forces
+        furthest = float(np.sqrt((shift**2).sum(axis=1).max(initial=0.0)))
+        self.trial.positions[self.movable] += shift * min(1.0, self.longest / max(furthest, 1e-12))
+
+
+def _apart(tracks: Sequence[_Track]) -> list[_Track]:
+    """The tracks, in order, without those whose atoms are all within `MET` of a lower one's."""
+    adatoms = np.array([track.here.positions[-1] for track in tracks]).reshape(-1, 3)
+    tree, alive = cKDTree(adatoms), np.ones(len(tracks), dtype=bool)
+    for n in np.argsort([track.energy for track in tracks], kind="stable"):
+        if alive[n]:
+            for k in tree.query_ball_point(adatoms[n], MET):
+                shift = tracks[k].here.positions - tracks[n].here.positions
+                alive[k] &= k == n or bool((shift**2).sum(axis=1).max() > MET**2)
+    return [track for track, kept in zip(tracks, alive, strict=True) if kept]
 
 
 def _minima(sites: Sequence[Site], model: EnergyModel, settings: SiteSettings) -> list[Site]:
     """Distinct sites, by energy; from a saddle, where symmetry has held an adatom, both ways down instead of it."""
     found: list[Site] = []
-    waiting = merged(sites, settings.energy_tolerance, settings.distance_tolerance)
+    waiting = merged(sites, settings.energy_tolerance, settings.distance_tolerance, strict=True)
     for _ in range(N_PUSHES):
         curvature, direction = _softest(waiting, model)
         found += [site for site, value in zip(waiting, curvature, strict=True) if not value < 0.0]
@@ -247,10 +292,10 @@ def _minima(sites: Sequence[Site], model: EnergyModel, settings: SiteSettings) -
         movable = _movable([site for site, _ in saddles], settings)
         down = relax(starts, model, settings.fmax, settings.max_steps, movable)
         waiting = _by_energy([_site(end, site.raw_position) for end, (site, _) in zip(down, saddles, strict=True)])
-        waiting = merged(waiting, settings.energy_tolerance, settings.distance_tolerance)
+        waiting = merged(waiting, settings.energy_tolerance, settings.distance_tolerance, strict=True)
     else:
         found += waiting
-    return merged(_by_energy(found), settings.energy_tolerance, settings.distance_tolerance)
+    return merged(_by_energy(found), settings.energy_tolerance, settings.distance_tolerance, strict=True)
 
 
 def _softest(sites: Sequence[Site], model: EnergyModel, h: float = 0.02) -> tuple[np.ndarray, np.ndarray]:
@@ -275,18 +320,6 @@ def _moved(structure: Atoms, shift: np.ndarray) -> Atoms:
 def _by_energy(sites: Sequence[Site]) -> list[Site]:
     """Lowest first, what is no number last."""
     return sorted(sites, key=lambda site: site.energy if np.isfinite(site.energy) else np.inf)
-
-
-def _apart(sites: Sequence[Site]) -> list[int]:
-    """Numbers of the sites, in order, without those whose atoms are all within `MET` of a lower one's."""
-    adatoms = np.array([site.position for site in sites]).reshape(-1, 3)
-    tree, alive = cKDTree(adatoms), np.ones(len(sites), dtype=bool)
-    for n in np.argsort([site.energy for site in sites], kind="stable"):
-        if alive[n]:
-            for k in tree.query_ball_point(adatoms[n], MET):
-                shift = sites[k].structure.positions - sites[n].structure.positions
-                alive[k] &= k == n or bool((shift**2).sum(axis=1).max() > MET**2)
-    return np.flatnonzero(alive).tolist()
 
 
 def _movable(sites: Sequence[Site], settings: SiteSettings) -> list[np.ndarray] | None:
@@ -323,15 +356,25 @@ def _sorted_out(
     return sound, [(verdict, site) for verdict, site in verdicts if verdict is not None]
 
 
-def merged(sites: Sequence[Site], energy_tolerance: float, distance_tolerance: float) -> list[Site]:
+def merged(
+    sites: Sequence[Site], energy_tolerance: float, distance_tolerance: float, strict: bool = False
+) -> list[Site]:
     """The first of each group of equal minima, energy first: also mirror images and atoms that changed places.
 
     Equal are two of the same energy whose adatoms have the same distances to their neighbours (48 of each element,
-    rms), or in which as many atoms as in the other have such neighbours as either adatom has.
+    rms), or in which as many atoms as in the other have such neighbours as either adatom has. Crystals of up to
+    `SMALL` atoms are equal also when the distances of all pairs are; in larger ones an adatom changes too few of them.
+
+    Args:
+        sites: in the order in which they are to win.
+        energy_tolerance: eV.
+        distance_tolerance: Å.
+        strict: for tight minima, where none is to be lost: the neighbours alone decide, and within the tolerance, not
+            twice that.
     """
     kept: list[_Seen] = []
     for site in sites:
-        seen = _Seen(site, distance_tolerance)
+        seen = _Seen(site, distance_tolerance, strict)
         near = (other for other in kept if abs(site.energy - other.site.energy) <= energy_tolerance)
         if not any(seen.equals(other) for other in near):
             kept.append(seen)
@@ -339,26 +382,36 @@ def merged(sites: Sequence[Site], energy_tolerance: float, distance_tolerance: f
 
 
 class _Seen:
-    """A site with its atoms' fingerprints: of the adatom, and, when asked for, of all atoms of its species."""
+    """A site with what tells whether another is equal, worked out when first asked for."""
 
-    def __init__(self, site: Site, tolerance: float) -> None:
-        self.site, self.tolerance = site, tolerance
-        self.adatom = _neighbourhoods(site.structure, np.array([len(site.structure) - 1]))[0]
+    def __init__(self, site: Site, tolerance: float, strict: bool) -> None:
+        self.site = site
+        self.pair_tolerance = -1.0 if strict or len(site.structure) > SMALL else tolerance
+        self.tolerance = tolerance if strict else 2.0 * tolerance
+
+    @cached_property
+    def pairs(self) -> np.ndarray:
+        """(n_pairs,), Å, sorted."""
+        return pair_distances(self.site.structure)
+
+    @cached_property
+    def adatom(self) -> np.ndarray:
+        """(n_values,), Å, sorted distances to the adatom's neighbours."""
+        return _neighbourhoods(self.site.structure, np.array([len(self.site.structure) - 1]))[0]
 
     @cached_property
     def alike(self) -> np.ndarray:
-        """(n_of_species, n_values), Å."""
-        return _neighbourhoods(self.site.structure, np.flatnonzero(self.site.structure.numbers == self._number))
-
-    @property
-    def _number(self) -> int:
-        return int(self.site.structure.numbers[-1])
+        """(n_of_species, n_values), Å, the same of all atoms of the adatom's species."""
+        numbers = self.site.structure.numbers
+        return _neighbourhoods(self.site.structure, np.flatnonzero(numbers == numbers[-1]))
 
     def _count(self, fingerprint: np.ndarray) -> int:
         return int((_rms(self.alike - fingerprint) <= self.tolerance).sum())
 
     def equals(self, other: "_Seen") -> bool:
         """Whether both are the same minimum, given that their energies are."""
+        if self.pair_tolerance >= 0.0 and _rms(self.pairs - other.pairs) <= self.pair_tolerance:
+            return True
         if len(self.adatom) != len(other.adatom):
             return False
         if _rms(self.adatom - other.adatom) <= self.tolerance:

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ase.calculators.emt import EMT
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from growth.energy_model import CalculatorModel, CountingModel
+from growth.emt import EMTModel
+from growth.energy_model import CountingModel
 from growth.ground_state import GroundStateSettings, Visit, find_ground_states
 from growth.lennard_jones import LennardJonesModel
 from oracle.durable import write_whole
@@ -84,7 +84,7 @@ def judged(visit: Visit) -> Record:
 
 def emt(element: str, seed: int, budget: int, n_atoms: int, out: Path) -> None:
     """One growth on EMT; the best energies so far, eV, are written after every visit."""
-    model = CountingModel(EMTModel([symbol]))
+    model = CountingModel(EMTModel([element]))
     settings = GroundStateSettings(species=element, n_atoms=n_atoms, budget=budget)
     sizes: Record = {}
     for visit in find_ground_states(model, settings, np.random.default_rng(seed)):
