@@ -215,7 +215,9 @@ def front(results: dict[str, dict[str, Any]], path: Path) -> bool:
             ms = next(c["ms"] for c in results["time"]["found"][name]["calls"] if c["n_atoms"] == 1000)
             ours = name.startswith("kossel")
             axis.plot(ms, e["force_mae_mev_per_A"], "o" if ours else "s", color="C3" if ours else "C0")
-            axis.annotate(NAMES[name], (ms, e["force_mae_mev_per_A"]), (4, 4), textcoords="offset points", fontsize=7)
+            label = {"fontsize": 7, "textcoords": "offset points"}
+            axis.annotate(NAMES[name], (ms, e["force_mae_mev_per_A"]), (4, -9 if name == "vimpnn" else 4), **label)
+        axis.margins(x=0.3, y=0.1)
         axis.set(xscale="log", yscale="log", title=title, xlabel="energy + forces of 1,000 atoms, ms")
         axis.set_ylabel("force MAE, meV/Å")
     figure.tight_layout()
