@@ -1,0 +1,261 @@
+"""Growth at a cost that size does not change: only what is near the last change is looked at again.
+
+All sites of the surface are kept, each with the energy that an adatom gains there. After an event the sites near it are
+searched anew, in a piece cut from the crystal; surroundings met before are not relaxed again. The energy of the crystal
+is the sum of exact differences between pieces (growth/region.py).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from ase import Atom, Atoms
+from ase.constraints import FixAtoms
+from ase.units import kB
+from pydantic import BaseModel, ConfigDict, Field
+
+from growth.candidates import bond_lengths, find_candidates
+from growth.energy_model import EnergyModel
+from growth.environment import Environment, Neighbourhood, Overlay, nearest_images, overlays
+from growth.errors import NoSitesError
+from growth.observables import coordination
+from growth.region import Region, cut
+from growth.relax import Relaxed, movable_atoms, relax
+
+BURIED = 12
+"""Neighbours from which on an atom is taken to be inside."""
+
+
+class LocalSettings(BaseModel):
+    """What grows, how hot, and how far an event is felt. Lengths in Å."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    species: str = Field("Cu", description="symbol of the atoms that arrive")
+    temperature_K: float = Field(400.0, ge=0, description="of the choice among all sites; 0 takes the lowest")
+    relax_radius: float = Field(5.0, gt=0, description="atoms further from an adatom stay put when it is relaxed")
+    search_radius: float = Field(6.0, gt=0, description="around what moved, sites are searched anew")
+    environment_radius: float = Field(6.0, gt=0, description="of the surroundings by which a site is known")
+    tolerance: float = Field(0.4, gt=0, description="furthest that an atom of equal surroundings may be off")
+    merge: float = Field(0.5, gt=0, description="sites nearer than this are one")
+    noticed: float = Field(0.05, gt=0, description="atoms that moved less are not searched around")
+    fmax: float = Field(0.02, gt=0, description="eV/Å")
+    max_steps: int = Field(150, ge=1, description="force calls of a relaxation")
+
+
+@dataclass(frozen=True)
+class SurfaceSite:
+    """A place for an adatom.
+
+    Attributes:
+        raw: (3,), Å, where its relaxation begins. position: (3,), Å, where it ends.
+        energy: eV, of the crystal with the adatom there less that without, both relaxed.
+    """
+
+    raw: np.ndarray
+    position: np.ndarray
+    energy: float
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What a step did.
+
+    Attributes:
+        position: (3,), Å. energy_change: eV. n_sites: competing sites. n_relaxed: surroundings met for the first time.
+        n_moved: atoms that moved by more than `noticed`, the adatom included.
+    """
+
+    position: np.ndarray
+    energy_change: float
+    n_sites: int
+    n_relaxed: int
+    n_moved: int
+
+
+@dataclass(frozen=True)
+class _Known:
+    """Surroundings of a raw site, with what became of the adatom: displacement (3,) and energy; or that it left."""
+
+    environment: Environment
+    symmetry: list[Overlay]
+    displacement: np.ndarray
+    energy: float
+    stays: bool
+
+
+class LocalGrowth:
+    """A crystal that grows, one atom a step.
+
+    Args:
+        crystal: relaxed cluster or slab; atoms under `FixAtoms` do not move.
+        model: energy model, of any reach. settings: see there.
+
+    Attributes:
+        crystal: as it is now. energy: eV, its energy; evaluated in whole once, at the start. sites: all of its surface.
+    """
+
+    def __init__(self, crystal: Atoms, model: EnergyModel, settings: LocalSettings) -> None:
+        self.crystal, self.model, self.settings = crystal.copy(), model, settings
+        self.energy = float(model([crystal]).energies[0])
+        self.known: dict[str, list[_Known]] = {}
+        self.sites: list[SurfaceSite] = []
+        self.n_relaxed = 0
+        for patch in self._patches():
+            self._search(patch, settings.search_radius)
+
+    def run(self, rng: np.random.Generator, n_atoms: int) -> Iterator[Attachment]:
+        """Steps until the crystal has so many atoms."""
+        while len(self.crystal) < n_atoms:
+            yield self.step(rng)
+
+    def step(self, rng: np.random.Generator) -> Attachment:
+        """One atom arrives at a site drawn among all by exp(−E/kT).
+
+        Raises:
+            NoSitesError: the surface has no site left.
+        """
+        while self.sites:
+            site = self.sites[self._draw(rng)]
+            region, before, after = self._settled(site)
+            if after.converged and self._stays(site, region, after):
+                return self._take(region, before, after)
+            self.sites.remove(site)  # known surroundings, but here the adatom leaves
+        raise NoSitesError(f"no site for {self.settings.species} on {len(self.crystal)} atoms", [])
+
+    def _draw(self, rng: np.random.Generator) -> int:
+        energies = np.array([site.energy for site in self.sites])
+        kT = kB * self.settings.temperature_K
+        if kT == 0.0:
+            return int(energies.argmin())
+        weights = np.cumsum(np.exp(-(energies - energies.min()) / kT))
+        return int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))
+
+    def _take(self, region: Region, before: float, after: Relaxed) -> Attachment:
+        """Put the relaxed piece back, with the new atom last, and look at the surface near what moved."""
+        old = self.crystal.positions.copy()
+        shift = region.structure.positions[0] - self.crystal.positions[region.atoms[0]]
+        crystal = region.put_back(self.crystal, after.structure[: len(region.atoms)])
+        crystal.append(Atom(self.settings.species, after.structure.positions[-1] - shift))
+        moved = np.flatnonzero(np.linalg.norm(crystal.positions[:-1] - old, axis=1) > self.settings.noticed)
+        centres = crystal.positions[[*moved, len(crystal) - 1]]
+        self.crystal, n_before = crystal, self.n_relaxed
+        self.energy += after.energy - before
+        n_sites = len(self.sites)
+        self._search(centres, self.settings.search_radius)
+        return Attachment(
+            position=crystal.positions[-1].copy(),
+            energy_change=after.energy - before,
+            n_sites=n_sites,
+            n_relaxed=self.n_relaxed - n_before,
+            n_moved=len(centres),
+        )
+
+    def _settled(self, site: SurfaceSite) -> tuple[Region, float, Relaxed]:
+        """A piece around a site, its energy without the adatom, and relaxed with it."""
+        region, with_adatom = self._piece(site.position)
+        before = float(self.model([region.structure]).energies[0])
+        return region, before, relax([with_adatom], self.model, self.settings.fmax, self.settings.max_steps)[0]
+
+    def _piece(self, position: np.ndarray) -> tuple[Region, Atoms]:
+        """A piece around a position, without and with an adatom there, last."""
+        region = cut(self.crystal, position[None], self.settings.relax_radius, self.model.reach)
+        occupied = region.structure.copy()
+        shift = occupied.positions[0] - self.crystal.positions[region.atoms[0]]
+        near = nearest_images((self.crystal.positions[region.atoms[0]] - position)[None], self.crystal)[0]
+        moved = shift if len(region.atoms) == len(self.crystal) else occupied.positions[0] - position - near
+        occupied.append(Atom(self.settings.species, position + moved))
+        return region, occupied
+
+    def _stays(self, site: SurfaceSite, region: Region, after: Relaxed) -> bool:
+        """Whether an adatom set down at a site is still there."""
+        start = self._piece(site.position)[1].positions[-1]
+        return bool(np.linalg.norm(after.structure.positions[-1] - start) < self.settings.merge)
+
+    # ------------------------------------------------------------------ sites
+
+    def _search(self, centres: np.ndarray, radius: float) -> None:
+        """Forget the sites near some places (n, 3) and find those that are there now."""
+        near = self._near(np.array([s.position for s in self.sites]).reshape(-1, 3), centres, radius)
+        self.sites = [site for site, close in zip(self.sites, near, strict=True) if not close]
+        piece, raw = self._candidates(centres, radius)
+        shift = piece.structure.positions[0] - self.crystal.positions[piece.atoms[0]]
+        found, new = [], []
+        for position in raw:
+            environment = self._surroundings(piece, position)
+            known = self._lookup(environment)
+            if known is None:
+                new.append((position - shift, environment))
+            else:
+                found.append((position - shift, *known))
+        found += self._relaxed(new)
+        for position, displacement, energy, stays in sorted(found, key=lambda f: f[2]):
+            if stays:
+                self._add(SurfaceSite(position, position + displacement, energy))
+
+    def _patches(self, edge: float = 12.0) -> list[np.ndarray]:
+        """Positions of the atoms of the surface, by cubes, each (n, 3)."""
+        few = (coordination(self.crystal) < BURIED) & movable_atoms(self.crystal)
+        positions = self.crystal.positions[few]
+        cubes = np.unique(np.floor(positions / edge).astype(int), axis=0, return_inverse=True)[1].ravel()
+        return [positions[cubes == cube] for cube in range(cubes.max(initial=-1) + 1)]
+
+    def _near(self, positions: np.ndarray, centres: np.ndarray, radius: float) -> np.ndarray:
+        """Mask (n,) of the positions within radius of a centre."""
+        vectors = nearest_images((positions[:, None] - centres[None]).reshape(-1, 3), self.crystal)
+        return np.asarray((np.linalg.norm(vectors, axis=1).reshape(len(positions), len(centres)) <= radius).any(axis=1))
+
+    def _candidates(self, centres: np.ndarray, radius: float) -> tuple[Region, np.ndarray]:
+        """A piece around the centres, and in it raw positions within radius of them, symmetric copies too, (n, 3)."""
+        bond = float(bond_lengths(self.crystal, self.settings.species).max())
+        margin = max(3 * bond, self.settings.environment_radius)
+        piece = cut(self.crystal, centres, radius + 1.5 * bond, margin)
+        shift = piece.structure.positions[0] - self.crystal.positions[piece.atoms[0]]
+        found = find_candidates(piece.structure, self.settings.species, symmetric_copies=True).positions
+        return piece, found[self._near(found - shift, centres, radius)]
+
+    def _surroundings(self, piece: Region, position: np.ndarray) -> Environment:
+        """What an adatom at a position in a piece would see."""
+        vectors = nearest_images(piece.structure.positions - position, piece.structure)
+        near = np.flatnonzero((vectors**2).sum(axis=1) <= self.settings.environment_radius**2)
+        few = Atoms(piece.structure.numbers[near], vectors[near])
+        few.set_constraint(FixAtoms(np.flatnonzero(~movable_atoms(self.crystal)[piece.atoms[near]])))
+        few.append(Atom(self.settings.species, (0.0, 0.0, 0.0)))
+        return Neighbourhood(few, self.settings.environment_radius).around(len(near))
+
+    def _lookup(self, environment: Environment) -> tuple[np.ndarray, float, bool] | None:
+        """Displacement, energy, and whether the adatom stays, of surroundings met before."""
+        for known in self.known.get(environment.name, []):
+            laid = overlays(known.environment, environment, self.settings.tolerance, known.symmetry)
+            if laid:
+                return laid[0].rotation @ known.displacement, known.energy, known.stays
+        return None
+
+    def _relaxed(self, new: list[tuple[np.ndarray, Environment]]) -> list[tuple[np.ndarray, np.ndarray, float, bool]]:
+        """Relax an adatom in surroundings not met before, each kind once, all in one batch; remember what came out."""
+        kinds: list[tuple[np.ndarray, Environment, list[Overlay]]] = []
+        for position, environment in new:
+            alike = (k for k in kinds if k[1].name == environment.name)
+            if not any(overlays(k[1], environment, self.settings.tolerance, k[2]) for k in alike):
+                kinds.append((position, environment, overlays(environment, environment, self.settings.tolerance)))
+        self.n_relaxed += len(kinds)
+        pieces = [self._piece(position) for position, _, _ in kinds]
+        starts = [occupied for _, occupied in pieces]
+        before = self.model([region.structure for region, _ in pieces]).energies
+        settled = relax(starts, self.model, self.settings.fmax, self.settings.max_steps)
+        for (_, environment, symmetry), start, empty, after in zip(kinds, starts, before, settled, strict=True):
+            displacement = after.structure.positions[-1] - start.positions[-1]
+            stays = after.converged and bool(np.linalg.norm(displacement) < 2 * self.settings.merge)
+            entry = _Known(environment, symmetry, displacement, after.energy - float(empty), stays)
+            self.known.setdefault(environment.name, []).append(entry)
+        return [(position, *(self._lookup(environment) or self._missing())) for position, environment in new]
+
+    @staticmethod
+    def _missing() -> tuple[np.ndarray, float, bool]:
+        raise AssertionError("surroundings were just learnt")
+
+    def _add(self, site: SurfaceSite) -> None:
+        """Keep a site unless one is there already."""
+        places = np.array([s.position for s in self.sites]).reshape(-1, 3)
+        if not self._near(places, site.position[None], self.settings.merge).any():
+            self.sites.append(site)
