@@ -29,7 +29,7 @@ SHELLS = (1.0, 0.85, 1.2)
 """Bond lengths: how far from an atom the cover's points lie."""
 STRETCHES = (0.9, 1.1)
 """Bond lengths at which the cover touches three atoms as well."""
-CROWDED = 0.75
+CROWDED = 0.7
 """What `OVERLAP` is for the cover and the touches beside it: rough places are tighter than touching spheres."""
 OPEN = 0.12
 """Length of the mean unit vector to the neighbours below which a position counts as buried (bulk vacancy: 0)."""
@@ -79,7 +79,11 @@ def bond_lengths(structure: Atoms, species: str, bond_length: float | None = Non
 
 
 def find_candidates(
-    structure: Atoms, species: str, bond_length: float | None = None, spacing: float | None = None
+    structure: Atoms,
+    species: str,
+    bond_length: float | None = None,
+    spacing: float | None = None,
+    symmetric_copies: bool = False,
 ) -> Candidates:
     """Every place where an adatom can rest on three, two or one atoms, symmetric copies merged.
 
@@ -90,6 +94,7 @@ def find_candidates(
         bond_length: Å, replaces the sum of the two radii.
         spacing: bond lengths. Given, a cover is added, no place is left out as buried, and only what comes nearer to
             an earlier candidate than this is: many more candidates, for a search that is to miss nothing.
+        symmetric_copies: keep them too.
 
     Raises:
         InputError: no atoms, or a spacing that is not above zero.
@@ -124,7 +129,7 @@ def find_candidates(
     allowed, closeness = allowed[kept], closeness[kept]
     marks = _marks(positions[allowed], structure, points, numbers, reach)
     found = Candidates(positions[allowed], n_touches[allowed], frames[allowed], closeness, marks)
-    return found[_distinct(marks, 0.01 * reach)]
+    return found if symmetric_copies else found[_distinct(marks, 0.01 * reach)]
 
 
 def _marks(

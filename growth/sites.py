@@ -24,7 +24,7 @@ from growth.relax import ENERGY_NOISE, Relaxed, movable_atoms, relax
 
 MET = 0.05
 """Å; relaxations of a complete search whose atoms have come so near one another go on as one."""
-CREEP, ROUNDS = 0.1, (6, 6, 12)
+CREEP, ROUNDS = 0.1, (6, 6, 12, 24, 48)
 """Å, the longest step of a complete search's first relaxation; its force calls between looks for what has met."""
 N_PUSHES, PUSH = 3, 0.1
 """How often, and how far (Å), a complete search pushes an adatom off a saddle."""

@@ -39,6 +39,7 @@ from growth.relax import relax
 from oracle.durable import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "python scripts/benchmark_kinetics.py"
 LATTICE = {"Cu": 3.5898, "Al": 3.9940}
 """Å, of EMT's own crystals."""
 MODEL = EMTModel(["Al", "Cu"])
@@ -264,6 +265,88 @@ def folding(temperature_K: float = 300.0, n_exits: int = 60) -> dict[str, Any]:
     return {"temperature_K": temperature_K, "exits": n_exits, "same_times_p": float(test.pvalue), **found}
 
 
+def table(head: list[str], rows: list[list[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)] + [""]
+
+
+def page(found: dict[str, Any]) -> str:
+    """What was found, as a page."""
+    lines = ["# Growth in time, against what is known without it", "", f"`{COMMAND}`, on EMT.", ""]
+    if "barriers" in found:
+        lines += ["## Processes of an adatom, no end states given", ""]
+        for element, f in found["barriers"].items():
+            lines += [
+                f"{element}(100): {f['searches']} searches; chance that the next that finds something finds something "
+                f"new: {f['missing']:.3f}.",
+                "",
+                *table(
+                    ["process", "barrier, eV", "way back, eV", "elastic band, eV", "searches that found it", "copies"],
+                    [
+                        [
+                            p["kind"],
+                            f"{p['barrier']:.3f}",
+                            f"{p['reverse']:.3f}",
+                            f"{p['band']:.3f}",
+                            str(p["found"]),
+                            str(p["copies"]),
+                        ]
+                        for p in f["processes"]
+                    ],
+                ),
+            ]
+    if "diffusion" in found:
+        d = found["diffusion"]
+        rows = [
+            [
+                f"{r['temperature_K']}",
+                f"{r['D']:.3e} ± {r['error']:.1e}",
+                f"{r['expected']:.3e}",
+                f"{(r['D'] - r['expected']) / r['error']:+.1f}",
+            ]
+            for r in d["rows"]
+        ]
+        lines += ["## Diffusion of an adatom on Cu(100)", "", f"{d['walks']} walks of {d['hops']} events each.", ""]
+        lines += table(["K", "D of the walks, Å²/s", "¼ Σ Γ l²", "standard errors apart"], rows)
+    if "dynamics" in found:
+        d = found["dynamics"]
+        lines += [
+            f"Molecular dynamics, {d['temperature_K']:g} K, {d['nanoseconds']:g} ns: "
+            f"{d['D']:.2e} ± {d['error']:.1e} Å²/s; harmonic rates {d['harmonic']:.2e} Å²/s, "
+            + ", ".join(f"ν({k}) {v:.2e} 1/s" for k, v in d["prefactors"].items())
+            + ".",
+            "",
+        ]
+    if "equilibrium" in found:
+        e = found["equilibrium"]
+        rows = [
+            [
+                f"{r['distance_A']:g}",
+                f"{r['energy'] - min(x['energy'] for x in e['rows']):.3f}",
+                f"{r['share']:.4f} ± {r['error']:.4f}",
+                f"{r['boltzmann']:.4f}",
+            ]
+            for r in e["rows"]
+        ]
+        lines += ["## Two adatoms on a 4 × 4 cell of Cu(100)", ""]
+        lines += [f"Share of time by their distance, {e['temperature_K']:g} K, {e['steps']} steps.", ""]
+        lines += table(["distance, bonds", "energy, eV", "share of time", "Boltzmann"], rows)
+    if "folding" in found:
+        f = found["folding"]
+        rows = []
+        for name in ("hop by hop", "folded"):
+            times = np.array(f[name]["times"])
+            ends = f[name]["ends"]
+            kinds = ", ".join(f"{x:g}: {ends.count(x)}" for x in sorted(set(ends)))
+            error = times.std(ddof=1) / len(times) ** 0.5
+            rows.append([name, f"{times.mean():.3e} ± {error:.1e}", kinds, str(f[name]["steps"])])
+        lines += ["## A pair's flicker, folded", ""]
+        lines += [f"Until two adatoms part, {f['temperature_K']:g} K, {f['exits']} times each; times come from one "]
+        lines += [f"distribution with p = {f['same_times_p']:.2f} (Kolmogorov & Smirnov).", ""]
+        lines += table(["", "mean time, s", "distances then, bonds", "steps"], rows)
+    return "\n".join(lines)
+
+
 PARTS: dict[str, Callable[[], dict[str, Any]]] = {
     "barriers": barriers,
     "diffusion": diffusion,
@@ -284,6 +367,7 @@ def main() -> None:
         found[name] = PARTS[name]()
         print(name, json.dumps(found[name], indent=1), flush=True)
         write_whole(given.out, json.dumps(found, indent=1) + "\n")
+        write_whole(given.out.with_suffix(".md"), page(found))
     print(f"written: {given.out}")
 
 
