@@ -27,3 +27,7 @@ class NoSitesError(GrowthError):
 
 class CampaignError(GrowthError):
     """A campaign cannot go on; what it has is on disk."""
+
+
+class DepositionError(GrowthError):
+    """An atom that was shot at a crystal did not stay, or the crystal did not."""

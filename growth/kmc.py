@@ -224,7 +224,7 @@ class KineticGrowth:
         self, crystal: Atoms, species: str, duration: float, rng: np.random.Generator
     ) -> tuple[Atoms, KineticEvent, np.ndarray]:
         after = crystal.copy()
-        after.append(Atom(species, landing(crystal, species, rng)))
+        after.append(Atom(species, flight(crystal, species, rng)[0]))
         moved = np.array([len(crystal)])
         return self._relaxed(after, moved), KineticEvent("attach", len(crystal), duration, 0.0, 0.0, 1), moved
 
@@ -324,8 +324,8 @@ def open_area(crystal: Atoms) -> float:
     return 4 * np.pi * radius**2
 
 
-def landing(crystal: Atoms, species: str, rng: np.random.Generator) -> np.ndarray:
-    """Where an atom that flies straight in first touches the crystal, (3,), Å.
+def flight(crystal: Atoms, species: str, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Where an atom that flies straight in first touches the crystal, (3,), Å, and its direction, (3,), a unit vector.
 
     On a slab it comes down along z at a random place. On a cluster it enters the sphere around it at a random place,
     in a direction drawn by the cosine law, and is drawn anew if it misses.
@@ -335,7 +335,8 @@ def landing(crystal: Atoms, species: str, rng: np.random.Generator) -> np.ndarra
         cell = crystal.cell.complete()[:]
         start = rng.random(3) @ (cell * crystal.pbc[:, None])
         start[2] = crystal.positions[:, 2].max() + 2 * reach.max()
-        return _touch(crystal, start, np.array([0.0, 0.0, -1.0]), reach)
+        down = np.array([0.0, 0.0, -1.0])
+        return _touch(crystal, start, down, reach), down
     centre = crystal.positions.mean(axis=0)
     radius = np.linalg.norm(crystal.positions - centre, axis=1).max() + ATTACHED * reach.max()
     while True:
@@ -345,9 +346,10 @@ def landing(crystal: Atoms, species: str, rng: np.random.Generator) -> np.ndarra
         direction = -outward + scattered / np.linalg.norm(scattered)  # Lambert's law
         length = np.linalg.norm(direction)
         if length > 1e-6:
-            place = _touch(crystal, centre + radius * outward, direction / length, reach)
+            direction = direction / length
+            place = _touch(crystal, centre + radius * outward, direction, reach)
             if np.isfinite(place).all():
-                return place
+                return place, direction
 
 
 def _touch(crystal: Atoms, start: np.ndarray, direction: np.ndarray, reach: np.ndarray) -> np.ndarray:

@@ -21,16 +21,16 @@ from typing import Any
 import numpy as np
 from ase import Atoms, units
 from ase.build import add_adsorbate, fcc100
-from ase.calculators.calculator import Calculator, all_changes
 from ase.constraints import FixAtoms
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
+from ase.md.velocitydistribution import thermalize_momenta
 from ase.mep import NEB
 from ase.optimize import BFGS, FIRE
 from scipy.stats import ks_2samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from growth.deposition import ModelCalculator
 from growth.emt import EMTModel
 from growth.environment import nearest_images
 from growth.event_table import EventTable, TableSettings
@@ -43,17 +43,6 @@ COMMAND = "python scripts/benchmark_kinetics.py"
 LATTICE = {"Cu": 3.5898, "Al": 3.9940}
 """Å, of EMT's own crystals."""
 MODEL = EMTModel(["Al", "Cu"])
-
-
-class Batched(Calculator):
-    """The energy model as an ASE calculator."""
-
-    implemented_properties = ("energy", "free_energy", "forces")
-
-    def calculate(self, atoms: Any = None, properties: Any = ("energy",), system_changes: Any = all_changes) -> None:
-        super().calculate(atoms, properties, system_changes)
-        found = MODEL([self.atoms])
-        self.results = {"energy": found.energies[0], "free_energy": found.energies[0], "forces": found.forces[0]}
 
 
 def slab(element: str, width: int, layers: int, places: list[tuple[int, int]]) -> Atoms:
@@ -87,12 +76,12 @@ def band(start: Atoms, end: Atoms) -> float:
     ends = []
     for structure in (start, end):
         image = structure.copy()
-        image.calc = Batched()
+        image.calc = ModelCalculator(MODEL)
         BFGS(image, logfile=None).run(fmax=0.01, steps=300)
         ends.append(image)
     images = [ends[0], *(ends[0].copy() for _ in range(7)), ends[1]]
     for image in images[1:-1]:
-        image.calc = Batched()
+        image.calc = ModelCalculator(MODEL)
     chain = NEB(images)
     chain.interpolate(mic=True)
     FIRE(chain, logfile=None).run(fmax=0.1, steps=300)
@@ -151,9 +140,9 @@ def dynamics(temperature_K: float = 900.0, nanoseconds: float = 6.0, seed: int =
     growth = adatom(temperature_K, None, None)
     harmonic = expected(growth)
     prefactors = {t.process.kind: t.process.prefactor for t in growth.catalogue.transitions}
-    crystal.calc = Batched()
+    crystal.calc = ModelCalculator(MODEL)
     rng = np.random.default_rng(seed)
-    MaxwellBoltzmannDistribution(crystal, temperature_K=temperature_K, rng=rng)
+    thermalize_momenta(crystal, temperature_K=temperature_K, rng=rng)
     run = Langevin(crystal, 4 * units.fs, temperature_K=temperature_K, friction=0.001 / units.fs, rng=rng)
     run.run(2000)
     places = []

@@ -23,7 +23,7 @@ import numpy as np
 from ase import Atoms, units
 from ase.calculators.emt import EMT
 from ase.md.langevin import Langevin
-from ase.md.velocitydistribution import MaxwellBoltzmannDistribution, Stationary
+from ase.md.velocitydistribution import Stationary, thermalize_momenta
 from ase.md.verlet import VelocityVerlet
 from ase.optimize import FIRE
 
@@ -53,7 +53,7 @@ def dynamics(committee: Committee, element: str, picoseconds: float) -> dict[str
     atoms.calc = KosselCalculator(committee)
     FIRE(atoms, logfile=None).run(fmax=0.05, steps=500)
     rng = np.random.default_rng(0)
-    MaxwellBoltzmannDistribution(atoms, temperature_K=600, rng=rng)
+    thermalize_momenta(atoms, temperature_K=600, rng=rng)
     Stationary(atoms)
     Langevin(atoms, 1 * units.fs, temperature_K=600, friction=0.02 / units.fs, rng=rng).run(1000)
     times, energies, nearest = [], [], []

@@ -12,7 +12,7 @@ from growth.emt import EMTModel
 from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, moved_key
 from growth.kinetics import arrhenius
-from growth.kmc import Catalogue, KineticGrowth, KineticSettings, KineticState, landing, open_area
+from growth.kmc import Catalogue, KineticGrowth, KineticSettings, KineticState, flight, open_area
 from growth.relax import movable_atoms, relax
 from growth.saddles import SaddleSettings
 from tests.growth.egg_box import EDGE, HEIGHT, EggBox, boxed
@@ -133,7 +133,8 @@ def test_it_lands_where_it_first_touches(shape: str) -> None:
     crystal.pbc = (shape == "slab", shape == "slab", False)
     rng, reach = np.random.default_rng(0), bond_lengths(crystal, "Cu")
     for _ in range(50):
-        place = landing(crystal, "Cu", rng)
+        place, direction = flight(crystal, "Cu", rng)
+        assert np.linalg.norm(direction) == pytest.approx(1.0)
         adatom = crystal + Atoms("Cu", [place])
         distances = adatom.get_distances(-1, range(len(crystal)), mic=True)
         assert (distances / reach).min() == pytest.approx(1.0, abs=1e-9)
@@ -142,7 +143,7 @@ def test_it_lands_where_it_first_touches(shape: str) -> None:
 def test_every_side_of_a_cluster_is_hit_alike() -> None:
     cluster, rng = Atoms(Octahedron("Cu", 4)), np.random.default_rng(1)
     centre = cluster.positions.mean(axis=0)
-    octants = [tuple(landing(cluster, "Cu", rng) > centre) for _ in range(800)]
+    octants = [tuple(flight(cluster, "Cu", rng)[0] > centre) for _ in range(800)]
     counts = [octants.count(octant) for octant in set(octants)]
     assert len(counts) == 8
     assert sum((n - 100) ** 2 / 100 for n in counts) < 24.3  # chi square, 7 degrees of freedom, 0.1 %
