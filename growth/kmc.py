@@ -226,7 +226,8 @@ class KineticGrowth:
         after = crystal.copy()
         after.append(Atom(species, flight(crystal, species, rng)[0]))
         moved = np.array([len(crystal)])
-        return self._relaxed(after, moved), KineticEvent("attach", len(crystal), duration, 0.0, 0.0, 1), moved
+        settled = self._relaxed(self._relaxed(after, moved), moved)  # where it lands, then where it has rolled to
+        return settled, KineticEvent("attach", len(crystal), duration, 0.0, 0.0, 1), moved
 
     def _relaxed(self, crystal: Atoms, moved: np.ndarray) -> Atoms:
         """What moved and what is near it, relaxed."""
