@@ -187,7 +187,8 @@ class KineticGrowth:
             after, event, moved = self._attach(crystal, list(self.settings.flux)[choice - len(rates)], duration, rng)
             self._states, self._recent = [], []
         if n_folded > 1:
-            vectors = nearest_images(after.positions - self.state.crystal.positions, after)
+            old = self.state.crystal.positions
+            vectors = nearest_images(after.positions[: len(old)] - old, after)
             moved = np.union1d(moved, np.flatnonzero(np.linalg.norm(vectors, axis=1) > 1e-3))
         self._fresh = moved
         self.state = KineticState(after, self.state.time + duration, self.state.step + 1)
@@ -329,28 +330,31 @@ def flight(crystal: Atoms, species: str, rng: np.random.Generator) -> tuple[np.n
     """Where an atom that flies straight in first touches the crystal, (3,), Å, and its direction, (3,), a unit vector.
 
     On a slab it comes down along z at a random place. On a cluster it enters the sphere around it at a random place,
-    in a direction drawn by the cosine law, and is drawn anew if it misses.
+    in a direction drawn by the cosine law. Where it misses (through a hole, past the cluster) it is drawn anew.
     """
     reach = bond_lengths(crystal, species)
-    if crystal.pbc.any():
-        cell = crystal.cell.complete()[:]
-        start = rng.random(3) @ (cell * crystal.pbc[:, None])
-        start[2] = crystal.positions[:, 2].max() + 2 * reach.max()
-        down = np.array([0.0, 0.0, -1.0])
-        return _touch(crystal, start, down, reach), down
-    centre = crystal.positions.mean(axis=0)
-    radius = np.linalg.norm(crystal.positions - centre, axis=1).max() + ATTACHED * reach.max()
+    start_of = _above if crystal.pbc.any() else _around
     while True:
-        outward = rng.normal(size=3)
-        outward /= np.linalg.norm(outward)
-        scattered = rng.normal(size=3)
-        direction = -outward + scattered / np.linalg.norm(scattered)  # Lambert's law
-        length = np.linalg.norm(direction)
-        if length > 1e-6:
-            direction = direction / length
-            place = _touch(crystal, centre + radius * outward, direction, reach)
-            if np.isfinite(place).all():
-                return place, direction
+        start, direction = start_of(crystal, float(reach.max()), rng)
+        place = _touch(crystal, start, direction, reach)
+        if np.isfinite(place).all():
+            return place, direction
+
+
+def _above(crystal: Atoms, reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    start = rng.random(3) @ (crystal.cell.complete()[:] * crystal.pbc[:, None])
+    start[2] = crystal.positions[:, 2].max() + 2 * reach
+    return start, np.array([0.0, 0.0, -1.0])
+
+
+def _around(crystal: Atoms, reach: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """On the sphere around a cluster, inwards by Lambert's law: a point of the unit sphere about the inward normal."""
+    centre = crystal.positions.mean(axis=0)
+    radius = np.linalg.norm(crystal.positions - centre, axis=1).max() + ATTACHED * reach
+    outward, scattered = rng.normal(size=(2, 3))
+    outward /= np.linalg.norm(outward)
+    direction = scattered / np.linalg.norm(scattered) - outward
+    return centre + radius * outward, direction / max(float(np.linalg.norm(direction)), 1e-12)
 
 
 def _touch(crystal: Atoms, start: np.ndarray, direction: np.ndarray, reach: np.ndarray) -> np.ndarray:

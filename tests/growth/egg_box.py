@@ -50,6 +50,7 @@ def boxed(width: int) -> Atoms:
     """An atom in a periodic box of so many wells a side; fixed marks over and under the saddles that pairing lowers."""
     places = [(EDGE / 2 + 2 * EDGE * i, EDGE * j) for i in range(width // 2) for j in range(width)]
     marks = [[x, y, z] for x, y in places for z in (-2.0, 2.0)]
-    atoms = Atoms("Cu" + "He" * len(marks), [[0.0, 0.0, 0.0], *marks], cell=[width * EDGE] * 3, pbc=True)
+    cell = [width * EDGE, width * EDGE, 20.0]
+    atoms = Atoms("Cu" + "He" * len(marks), [[0.0, 0.0, 0.0], *marks], cell=cell, pbc=(True, True, False))
     atoms.set_constraint(FixAtoms(range(1, len(atoms))))
     return atoms

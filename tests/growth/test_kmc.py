@@ -80,6 +80,23 @@ def test_a_flicker_is_folded_and_left_at_the_right_time() -> None:
     assert float(arrhenius(fast, 1e13, temperature)) * mean > 100  # so many hops were not made
 
 
+def test_an_atom_arrives_while_another_flickers() -> None:
+    """At the rate of the flux, however fast the flicker."""
+    model, rng, table, times = EggBox(pairing=0.15), np.random.default_rng(5), None, []
+    flux = 1e6 / (6 * EDGE) ** 2  # a million a second, an eighth of the flicker's rate, 12 times all other hops
+    for _ in range(40):
+        growth = walker(model, table, temperature_K=300.0, fold_faster=1e6, flux={"Cu": flux})
+        table = growth.table
+        for _ in range(100):
+            state, event = growth.step(rng)
+            if event.kind == "attach":
+                break
+        assert len(state.crystal) == len(boxed(6)) + 1
+        times.append(state.time)
+    assert np.mean(times) == pytest.approx(1e-6, abs=3e-6 / 40**0.5)
+    assert event.n_folded in (1, 2)
+
+
 @pytest.fixture(scope="module")
 def copper() -> KineticGrowth:
     slab = fcc100("Cu", (4, 4, 4), a=3.5898, vacuum=6.0)
