@@ -4,7 +4,10 @@ Surroundings met for the first time are searched, from the atom in their middle,
 would find something new is small. Met again, turned or mirrored, their processes are laid on the crystal at hand.
 """
 
+import json
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -12,12 +15,14 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from growth.energy_model import EnergyModel
 from growth.environment import Environment, Neighbourhood, Overlay, nearest_images, overlays
+from growth.errors import InputError
 from growth.events import Kind
 from growth.kinetics import good_turing
 from growth.observables import coordination
 from growth.region import cut
 from growth.relax import Relaxed, movable_atoms, relax
 from growth.saddles import Process, SaddleSettings, harmonic_prefactor, search_saddles
+from oracle.durable import write_whole
 
 
 class TableSettings(BaseModel):
@@ -147,6 +152,29 @@ class EventTable:
         known = self._known(environment)
         return None if known is None else known[0]
 
+    def save(self, path: Path) -> None:
+        """Write it whole, as JSON: the settings, then surroundings with their processes, one to a line."""
+        entries = [entry for known in self.entries.values() for entry in known]
+        lines = [self.settings.model_dump_json(), *(json.dumps(_written(entry)) for entry in entries)]
+        write_whole(path, "\n".join(lines) + "\n")
+
+    @classmethod
+    def load(cls, path: Path, model: EnergyModel) -> "EventTable":
+        """Read what `save` wrote; whether it was found on this energy model is the caller's to know.
+
+        Raises:
+            InputError: no such file, or no event table.
+        """
+        try:
+            first, *rest = path.read_text().splitlines()
+            table = cls(model, TableSettings.model_validate_json(first))
+            for line in rest:
+                entry = _read(json.loads(line), table.settings.tolerance)
+                table.entries.setdefault(entry.environment.name, []).append(entry)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"{path}: expected an event table, {' '.join(str(error).split())[:120]}") from error
+        return table
+
     def _known(self, environment: Environment) -> tuple[Entry, list[Overlay]] | None:
         for entry in self.entries.get(environment.name, []):
             laid = overlays(entry.environment, environment, self.settings.tolerance, entry.symmetry)
@@ -243,6 +271,38 @@ def _laid(entry: Entry, laid: list[Overlay], environment: Environment) -> list[T
             for process in entry.processes
         ]
     return found
+
+
+def _written(entry: Entry) -> dict[str, Any]:
+    """Plain values for JSON."""
+    return {
+        "name": entry.environment.name,
+        **{name: getattr(entry.environment, name).tolist() for name in ("numbers", "held", "vectors", "atoms")},
+        "n_searches": entry.n_searches,
+        "n_fruitful": entry.n_fruitful,
+        "processes": [
+            {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in vars(process).items()}
+            for process in entry.processes
+        ],
+    }
+
+
+def _read(written: dict[str, Any], tolerance: float) -> Entry:
+    """What `_written` wrote."""
+    environment = Environment(
+        numbers=np.array(written["numbers"], dtype=int),
+        held=np.array(written["held"], dtype=bool),
+        vectors=np.array(written["vectors"], dtype=float).reshape(-1, 3),
+        atoms=np.array(written["atoms"], dtype=int),
+        name=str(written["name"]),
+    )
+    processes = []
+    for process in written["processes"]:
+        for name in ("saddle", "final", "mode"):
+            process[name] = np.array(process[name], dtype=float).reshape(-1, 3)
+        processes.append(KnownProcess(**process))
+    symmetry = overlays(environment, environment, tolerance)
+    return Entry(environment, symmetry, processes, int(written["n_searches"]), int(written["n_fruitful"]))
 
 
 def moved_key(transition: Transition, same: float) -> tuple[int, ...]:

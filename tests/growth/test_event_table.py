@@ -1,5 +1,7 @@
 """Processes found once are known in every symmetric copy, and wherever the surroundings are the same."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -8,6 +10,7 @@ from ase.constraints import FixAtoms
 
 from growth.emt import EMTModel
 from growth.energy_model import CountingModel
+from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, kind_of
 from growth.relax import relax
 
@@ -66,6 +69,28 @@ def test_how_much_is_missing_is_told(table: EventTable) -> None:
     assert 0 < entry.n_fruitful <= 12
     assert 0 <= entry.missing <= 1
     assert sum(p.found for p in entry.processes) == entry.n_fruitful
+
+
+def test_a_table_is_read_as_it_was_written(table: EventTable, tmp_path: Path) -> None:
+    slab = slab_with_adatom()
+    table.save(tmp_path / "table.jsonl")
+    model = CountingModel(EMTModel(["Cu"]))
+    again = EventTable.load(tmp_path / "table.jsonl", model)
+    assert again.settings == table.settings
+    found, known = (t.transitions(slab, np.random.default_rng(0)) for t in (again, table))
+    assert model.structures == 0
+    for a, b in zip(found, known, strict=True):
+        assert a.process.barrier == b.process.barrier
+        assert (a.after(slab).positions == b.after(slab).positions).all()
+
+
+@pytest.mark.parametrize("content", ["", "{}\n{}", '{"radius": -1}', "not json"])
+def test_what_is_no_table_is_told(content: str, tmp_path: Path) -> None:
+    (tmp_path / "x").write_text(content)
+    with pytest.raises(InputError, match="expected an event table"):
+        EventTable.load(tmp_path / "x", EMTModel(["Cu"]))
+    with pytest.raises(InputError, match="expected an event table"):
+        EventTable.load(tmp_path / "none", EMTModel(["Cu"]))
 
 
 def test_kinds() -> None:
