@@ -1,0 +1,176 @@
+"""Growth of the first tenth of a layer in physical time: shape and number of islands against flux and temperature.
+
+    python scripts/benchmark_islands.py --face 100 --temperature 300 --flux 1e2 1e3 1e4
+    python scripts/benchmark_islands.py --face 111 --temperature 60 200 --flux 1e3 --seeds 0
+
+EMT copper, three layers, the lowest fixed; fluxes in monolayers a second. What can happen is searched for on the way
+and kept in a table beside the results, which later runs go on with. Pictures of the last state of every run; the exponent
+of island density against flux with its standard error, and what nucleation theory expects where two atoms hold: 1/3
+(Venables, Philos. Mag. 27, 697 (1973)). A run interrupted is begun again; the table is not lost.
+"""
+
+import argparse
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from ase import Atoms
+from ase.build import fcc100, fcc111
+from ase.constraints import FixAtoms
+from ase.data import covalent_radii
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from growth.emt import EMTModel
+from growth.event_table import EventTable, TableSettings
+from growth.kinetics import flux_of_monolayers
+from growth.kmc import KineticGrowth, KineticSettings, KineticState, open_area
+from growth.observables import contacts
+from growth.relax import relax
+from growth.saddles import SaddleSettings
+from oracle.durable import write_whole
+
+ROOT = Path(__file__).resolve().parents[1]
+LATTICE = 3.5898
+MODEL = EMTModel(["Cu"])
+TABLE = TableSettings(
+    radius=5.4,
+    batch=8,
+    max_searches=24,
+    missing=0.15,
+    highest=0.8,
+    saddles=SaddleSettings(radius=6.0, fmax=0.02, push_radius=3.5),
+)
+
+
+def terrace(face: str, width: int) -> Atoms:
+    """Three layers, the lowest fixed, relaxed."""
+    build = fcc100 if face == "100" else fcc111
+    crystal = build("Cu", (width, width, 3), a=LATTICE, vacuum=8.0)
+    crystal.set_constraint(FixAtoms([atom.index for atom in crystal if atom.tag == 3]))
+    crystal.pbc = (True, True, False)
+    return relax([crystal], MODEL, 0.02)[0].structure
+
+
+def islands(crystal: Atoms, n_substrate: int) -> np.ndarray:
+    """Sizes of the connected groups of atoms that arrived, largest first."""
+    i, j, _ = contacts(crystal)
+    arrived = (i >= n_substrate) & (j >= n_substrate)
+    n = len(crystal) - n_substrate
+    graph = coo_matrix((np.ones(arrived.sum()), (i[arrived] - n_substrate, j[arrived] - n_substrate)), shape=(n, n))
+    return np.sort(np.bincount(connected_components(graph, directed=False)[1], minlength=1))[::-1]
+
+
+def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int, out: Path) -> dict[str, Any]:
+    """One run."""
+    path = out / f"table-{given.face}.jsonl"
+    table = EventTable.load(path, MODEL) if path.exists() else EventTable(MODEL, TABLE)
+    crystal = terrace(given.face, given.width)
+    n_substrate, n_sites = len(crystal), given.width**2
+    settings = KineticSettings(
+        temperature_K=temperature,
+        flux={"Cu": float(flux_of_monolayers(flux, open_area(crystal) / n_sites))},
+        relax_every=given.relax_every,
+        relax_radius=4.5,
+        fmax=0.03,
+        fold_faster=1e3 * flux * n_sites,
+        table=TABLE,
+    )
+    growth, rng = KineticGrowth(MODEL, settings, KineticState(crystal), table), np.random.default_rng(seed)
+    kinds: dict[str, int] = {}
+    began = told = time.perf_counter()
+    known = len(table.entries)
+    while (n := len(growth.state.crystal) - n_substrate) < given.coverage * n_sites:
+        _, event = growth.step(rng)
+        kinds[event.kind] = kinds.get(event.kind, 0) + 1
+        if len(table.entries) >= known + 10 or time.perf_counter() - told > 30:
+            table.save(path)
+            known, told = len(table.entries), time.perf_counter()
+            print(f"{n} atoms, {sum(kinds.values())} events, {known} surroundings, {told - began:.0f} s", flush=True)
+    table.save(path)
+    sizes = islands(growth.state.crystal, n_substrate)
+    name = f"cu{given.face}-{temperature:g}K-{flux:g}-{seed}"
+    picture(growth.state.crystal, n_substrate, out / f"{name}.png")
+    return {
+        "face": given.face,
+        "temperature_K": temperature,
+        "flux_ML_s": flux,
+        "seed": seed,
+        "width": given.width,
+        "time_s": growth.state.time,
+        "events": kinds,
+        "surroundings": len(table.entries),
+        "sizes": sizes.tolist(),
+        "islands_per_site": float((sizes > 1).sum() / n_sites),
+        "cpu_s": time.perf_counter() - began,
+    }
+
+
+def picture(crystal: Atoms, n_substrate: int, path: Path) -> None:
+    """From above: the upper layer pale, atoms that arrived dark, higher ones darker."""
+    figure, axis = plt.subplots(figsize=(4, 4))
+    top = crystal.positions[:n_substrate, 2].max()
+    radius = 0.98 * covalent_radii[29]
+    order = np.argsort(crystal.positions[:, 2])
+    for k in order[crystal.positions[order, 2] > top - 1.0]:
+        x, y, z = crystal.positions[k]
+        colour = "#e8d8c8" if k < n_substrate else plt.get_cmap("copper")(max(0.0, 0.75 - 0.3 * (z - top - 1.5)))
+        axis.add_patch(plt.Circle((x, y), radius, facecolor=colour, edgecolor="#00000040", linewidth=0.3))
+    axis.set_aspect("equal")
+    axis.autoscale_view()
+    axis.axis("off")
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def exponent(rows: list[dict[str, Any]]) -> dict[str, float] | None:
+    """Slope of log density against log flux, with its standard error; None for fewer than three runs or one flux."""
+    x = np.log([row["flux_ML_s"] for row in rows])
+    y = np.log([max(row["islands_per_site"], 0.5 / row["width"] ** 2) for row in rows])
+    if len(rows) < 3 or np.ptp(x) == 0:
+        return None
+    (slope, _), covariance = np.polyfit(x, y, 1, cov="unscaled")
+    residual = y - np.polyval(np.polyfit(x, y, 1), x)
+    error = float(np.sqrt(covariance[0, 0] * (residual**2).sum() / (len(x) - 2)))
+    return {"exponent": float(slope), "error": error, "expected": 1 / 3}
+
+
+def main() -> None:
+    """Run what is not there yet."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--face", choices=["100", "111"], default="100")
+    parser.add_argument("--temperature", type=float, nargs="+", default=[300.0], help="K")
+    parser.add_argument("--flux", type=float, nargs="+", default=[1e2, 1e3, 1e4], help="monolayers/s")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--width", type=int, default=30, help="sites a side")
+    parser.add_argument("--coverage", type=float, default=0.1, help="monolayers")
+    parser.add_argument("--relax-every", type=int, default=0, help="events; 0: positions are those of the table")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "results" / "islands")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    path = given.out / "islands.json"
+    found = json.loads(path.read_text()) if path.exists() else {"runs": []}
+    keys = ("face", "temperature_K", "flux_ML_s", "seed", "width")
+    for temperature in given.temperature:
+        for flux in given.flux:
+            for seed in given.seeds:
+                wanted = (given.face, temperature, flux, seed, given.width)
+                if wanted in [tuple(run[k] for k in keys) for run in found["runs"]]:
+                    continue
+                found["runs"].append(grown(given, temperature, flux, seed, given.out))
+                print(json.dumps(found["runs"][-1]), flush=True)
+                write_whole(path, json.dumps(found, indent=1) + "\n")
+        rows = [r for r in found["runs"] if (r["face"], r["temperature_K"]) == (given.face, temperature)]
+        found.setdefault("exponents", {})[f"{given.face}-{temperature:g}"] = exponent(rows)
+    write_whole(path, json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
