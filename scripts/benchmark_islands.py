@@ -4,9 +4,9 @@
     python scripts/benchmark_islands.py --face 111 --temperature 60 200 --flux 1e3 --seeds 0
 
 EMT copper, three layers, the lowest fixed; fluxes in monolayers a second. What can happen is searched for on the way
-and kept in a table beside the results, which later runs go on with. Pictures of the last state of every run; the exponent
-of island density against flux with its standard error, and what nucleation theory expects where two atoms hold: 1/3
-(Venables, Philos. Mag. 27, 697 (1973)). A run interrupted is begun again; the table is not lost.
+and kept in a table beside the results, which later runs go on with. Pictures of the last state of every run; the
+exponent of island density against flux with its standard error, and what nucleation theory expects where two atoms
+hold: 1/3 (Venables, Philos. Mag. 27, 697 (1973)). A run interrupted is begun again; the table is not lost.
 """
 
 import argparse

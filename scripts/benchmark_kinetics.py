@@ -66,7 +66,8 @@ def barriers() -> dict[str, Any]:
         rows: list[dict[str, Any]] = []
         for p in sorted(entry.processes, key=lambda p: p.barrier):
             copies = [t for t in transitions if t.process is p]
-            rows[-1] |= {"copies": len(copies), "band": band(crystal, copies[0].after(crystal))}
+            row = {"kind": p.kind, "barrier": p.barrier, "reverse": p.reverse_barrier, "found": p.found}
+            rows.append({**row, "copies": len(copies), "band": band(crystal, copies[0].after(crystal))})
         found[element] = {"searches": entry.n_searches, "missing": entry.missing, "processes": rows}
     return found
 
@@ -244,7 +245,7 @@ def folding(temperature_K: float = 300.0, n_exits: int = 60) -> dict[str, Any]:
         for _ in range(n_exits):
             growth = pair(temperature_K, table, fold)
             table = growth.table
-            while _name(growth.state.crystal) < 1.3:
+            while _name(growth.state.crystal) < 1.9:
                 growth.step(rng)
                 steps += 1
             times.append(growth.state.time)
@@ -330,8 +331,10 @@ def page(found: dict[str, Any]) -> str:
             error = times.std(ddof=1) / len(times) ** 0.5
             rows.append([name, f"{times.mean():.3e} ± {error:.1e}", kinds, str(f[name]["steps"])])
         lines += ["## A pair's flicker, folded", ""]
-        lines += [f"Until two adatoms part, {f['temperature_K']:g} K, {f['exits']} times each; times come from one "]
-        lines += [f"distribution with p = {f['same_times_p']:.2f} (Kolmogorov & Smirnov).", ""]
+        lines += [
+            f"Until two adatoms are two bonds apart, {f['temperature_K']:g} K, {f['exits']} times each. The times"
+        ]
+        lines += [f"come from one distribution with p = {f['same_times_p']:.2f} (Kolmogorov & Smirnov).", ""]
         lines += table(["", "mean time, s", "distances then, bonds", "steps"], rows)
     return "\n".join(lines)
 
