@@ -41,8 +41,8 @@ class Order:
         """Look at a crystal.
 
         Args:
-            crystal: with the same atoms as before and perhaps more, last. changed: (n,) numbers of those that moved or are
-                new; default all.
+            crystal: with the same atoms as before and perhaps more, last. changed: (n,) numbers of those that moved or
+                are new; default all.
         """
         i, j, _ = contacts(crystal, BONDED, self.bond_length)
         neighbours: list[set[int]] = [set() for _ in range(len(crystal))]
