@@ -176,13 +176,15 @@ class LocalGrowth:
 
     def _search(self, centres: np.ndarray, radius: float) -> None:
         """Forget the sites near some places (n, 3) and find those that are there now."""
-        near = self._near(np.array([s.position for s in self.sites]).reshape(-1, 3), centres, radius)
-        self.sites = [site for site, close in zip(self.sites, near, strict=True) if not close]
+        distances = self._distances(np.array([s.position for s in self.sites]).reshape(-1, 3), centres)
+        beside = [site for site, d in zip(self.sites, distances, strict=True) if radius < d <= radius + 3.0]
+        self.sites = [site for site, d in zip(self.sites, distances, strict=True) if d > radius]
         piece, raw = self._candidates(centres, radius)
+        held = ~movable_atoms(self.crystal)[piece.atoms]
         shift = piece.structure.positions[0] - self.crystal.positions[piece.atoms[0]]
         found, new = [], []
         for position in raw:
-            environment = self._surroundings(piece, position)
+            environment = self._surroundings(piece, held, position)
             known = self._lookup(environment)
             if known is None:
                 new.append((position - shift, environment))
@@ -190,8 +192,11 @@ class LocalGrowth:
                 found.append((position - shift, *known))
         found += self._relaxed(new)
         for position, displacement, energy, stays in sorted(found, key=lambda f: f[2]):
-            if stays:
-                self._add(SurfaceSite(position, position + displacement, energy))
+            site = SurfaceSite(position, position + displacement, energy)
+            places = np.array([s.position for s in beside]).reshape(-1, 3)
+            if stays and self._distances(site.position[None], places)[0] > self.settings.merge:
+                self.sites.append(site)
+                beside.append(site)
 
     def _patches(self, edge: float = 12.0) -> list[np.ndarray]:
         """Positions of the atoms of the surface, by cubes, each (n, 3)."""
@@ -200,10 +205,13 @@ class LocalGrowth:
         cubes = np.unique(np.floor(positions / edge).astype(int), axis=0, return_inverse=True)[1].ravel()
         return [positions[cubes == cube] for cube in range(cubes.max(initial=-1) + 1)]
 
-    def _near(self, positions: np.ndarray, centres: np.ndarray, radius: float) -> np.ndarray:
-        """Mask (n,) of the positions within radius of a centre."""
-        vectors = nearest_images((positions[:, None] - centres[None]).reshape(-1, 3), self.crystal)
-        return np.asarray((np.linalg.norm(vectors, axis=1).reshape(len(positions), len(centres)) <= radius).any(axis=1))
+    def _distances(self, positions: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """How far each position (n, 3) is from the nearest of some places (m, 3), Å, (n,)."""
+        nearest = np.full(len(positions), np.inf)
+        for place in places:
+            vectors = nearest_images(positions - place, self.crystal)
+            nearest = np.minimum(nearest, np.einsum("nx,nx->n", vectors, vectors))
+        return np.asarray(np.sqrt(nearest))
 
     def _candidates(self, centres: np.ndarray, radius: float) -> tuple[Region, np.ndarray]:
         """A piece around the centres, and in it raw positions within radius of them, symmetric copies too, (n, 3)."""
@@ -212,14 +220,14 @@ class LocalGrowth:
         piece = cut(self.crystal, centres, radius + 1.5 * bond, margin)
         shift = piece.structure.positions[0] - self.crystal.positions[piece.atoms[0]]
         found = find_candidates(piece.structure, self.settings.species, symmetric_copies=True).positions
-        return piece, found[self._near(found - shift, centres, radius)]
+        return piece, found[self._distances(found - shift, centres) <= radius]
 
-    def _surroundings(self, piece: Region, position: np.ndarray) -> Environment:
+    def _surroundings(self, piece: Region, held: np.ndarray, position: np.ndarray) -> Environment:
         """What an adatom at a position in a piece would see."""
         vectors = nearest_images(piece.structure.positions - position, piece.structure)
         near = np.flatnonzero((vectors**2).sum(axis=1) <= self.settings.environment_radius**2)
         few = Atoms(piece.structure.numbers[near], vectors[near])
-        few.set_constraint(FixAtoms(np.flatnonzero(~movable_atoms(self.crystal)[piece.atoms[near]])))
+        few.set_constraint(FixAtoms(np.flatnonzero(held[near])))
         few.append(Atom(self.settings.species, (0.0, 0.0, 0.0)))
         return Neighbourhood(few, self.settings.environment_radius).around(len(near))
 
@@ -253,9 +261,3 @@ class LocalGrowth:
     @staticmethod
     def _missing() -> tuple[np.ndarray, float, bool]:
         raise AssertionError("surroundings were just learnt")
-
-    def _add(self, site: SurfaceSite) -> None:
-        """Keep a site unless one is there already."""
-        places = np.array([s.position for s in self.sites]).reshape(-1, 3)
-        if not self._near(places, site.position[None], self.settings.merge).any():
-            self.sites.append(site)

@@ -49,9 +49,13 @@ def cut(crystal: Atoms, centres: np.ndarray, radius: float, reach: float) -> Reg
     Returns:
         The whole crystal (with the same atoms held) where a piece would not be smaller, or would meet its own image.
     """
-    vectors = nearest_images((crystal.positions[:, None] - centres[None]).reshape(-1, 3), crystal)
-    distances = np.linalg.norm(vectors, axis=1).reshape(len(crystal), len(centres))
-    nearest = distances.min(axis=1)
+    nearest, towards = np.full(len(crystal), np.inf), np.zeros((len(crystal), 3))
+    whose = np.zeros(len(crystal), dtype=int)
+    for k, centre in enumerate(centres):
+        vectors = nearest_images(crystal.positions - centre, crystal)
+        distances = np.sqrt(np.einsum("nx,nx->n", vectors, vectors))
+        closer = distances < nearest
+        nearest[closer], towards[closer], whose[closer] = distances[closer], vectors[closer], k
     held = (nearest > radius) | ~movable_atoms(crystal)
     inside = nearest <= radius + reach
     meets_itself = _width(crystal, centres) + 2 * (radius + reach) > _narrowest(crystal)
@@ -59,9 +63,8 @@ def cut(crystal: Atoms, centres: np.ndarray, radius: float, reach: float) -> Reg
     piece = crystal[atoms]
     piece.info, piece.constraints = {}, [FixAtoms(np.flatnonzero(held[atoms]))]
     if len(atoms) < len(crystal):
-        first = distances.argmin(axis=1)[atoms]
         anchor = centres[0] + nearest_images(centres - centres[0], crystal)
-        piece.positions = anchor[first] + vectors.reshape(len(crystal), len(centres), 3)[atoms, first]
+        piece.positions = anchor[whose[atoms]] + towards[atoms]
         piece.pbc = False
     return Region(piece, atoms)
 
