@@ -24,7 +24,7 @@ def slab(width: int) -> Atoms:
 @pytest.fixture(scope="module")
 def grown() -> LocalGrowth:
     """Large enough that pieces are cut from it."""
-    growth = LocalGrowth(slab(18), EMTModel(["Cu"]), LocalSettings(temperature_K=300.0))
+    growth = LocalGrowth(slab(16), EMTModel(["Cu"]), LocalSettings(temperature_K=300.0))
     rng = np.random.default_rng(0)
     for _ in range(6):
         growth.step(rng)
@@ -68,7 +68,7 @@ def test_terrace_sites_are_fcc_and_hcp() -> None:
 def test_a_step_costs_the_same_on_a_larger_crystal() -> None:
     """In atoms evaluated, which no clock blurs."""
     costs = []
-    for width in (18, 26):
+    for width in (16, 19):
         model = CountingModel(EMTModel(["Cu"]))
         growth = LocalGrowth(slab(width), model, LocalSettings(temperature_K=0.0))
         model.atoms = 0
