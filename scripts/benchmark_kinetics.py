@@ -135,7 +135,7 @@ def diffusion(n_walks: int = 150, n_hops: int = 40) -> dict[str, Any]:
     return {"walks": n_walks, "hops": n_hops, "rows": rows}
 
 
-def dynamics(temperature_K: float = 900.0, nanoseconds: float = 6.0, seed: int = 0) -> dict[str, Any]:
+def dynamics(temperature_K: float = 900.0, nanoseconds: float = 3.0, seed: int = 0) -> dict[str, Any]:
     """D by Langevin dynamics with weak friction, beside D of harmonic rates."""
     crystal = slab("Cu", 4, 5, [(0, 0)])
     growth = adatom(temperature_K, None, None)
