@@ -12,7 +12,7 @@ from ase import Atoms
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
-from growth.simulator import boltzmann
+from growth.simulator import boltzmann, pick
 from growth.sites import Site
 from learner.acquisition import difference_std, force_std_near
 
@@ -189,5 +189,4 @@ def draw(energies: Float[np.ndarray, " n_sites"], kT: float, uniform: float) -> 
     >>> draw(np.array([0.0, 5.0]), 0.03, 0.999), draw(np.array([0.2, 0.1]), 0.0, 0.5)
     (0, 1)
     """
-    cumulative = np.cumsum(boltzmann(energies, kT))
-    return min(int(np.searchsorted(cumulative, uniform, side="right")), len(energies) - 1)
+    return pick(boltzmann(energies, kT), uniform)

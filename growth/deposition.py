@@ -4,18 +4,14 @@ Nothing is chosen and no barrier is looked for, so what grows is right for as lo
 at rates of arrival a million times those of an experiment.
 """
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
 from ase import Atom, Atoms, units
-from ase.calculators.calculator import Calculator, all_changes
 from ase.md.langevin import Langevin
 from ase.md.velocitydistribution import thermalize_momenta
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_lengths
-from growth.energy_model import EnergyModel
+from growth.energy_model import EnergyModel, ModelCalculator
 from growth.errors import DepositionError
 from growth.kmc import flight
 from growth.observables import flaw, n_parts
@@ -34,25 +30,6 @@ class DepositionSettings(BaseModel):
     step_fs: float = Field(3.0, gt=0, description="of the integrator")
     friction: float = Field(0.01, gt=0, description="of the thermostat that takes up the heat, 1/fs")
     height: float = Field(2.0, ge=0, description="above where it would touch, an atom starts, bond lengths")
-
-
-class ModelCalculator(Calculator):
-    """An energy model as an ASE calculator."""
-
-    implemented_properties = ("energy", "free_energy", "forces", "energies")
-
-    def __init__(self, model: EnergyModel) -> None:
-        super().__init__()
-        self.model = model
-
-    def calculate(
-        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Any = all_changes
-    ) -> None:
-        """One structure."""
-        super().calculate(atoms, properties, system_changes)
-        found = self.model([self.atoms])
-        energy, forces, shares = float(found.energies[0]), found.forces[0], found.atom_energies[0]
-        self.results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": forces, "energies": shares}
 
 
 def deposit(crystal: Atoms, model: EnergyModel, settings: DepositionSettings, rng: np.random.Generator) -> Atoms:

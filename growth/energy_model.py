@@ -7,7 +7,7 @@ energy model of the same surface, used where many candidates are relaxed (it may
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from ase import Atoms
@@ -148,3 +148,22 @@ class CountingModel:
         self.structures += len(structures)
         self.atoms += sum(len(structure) for structure in structures)
         return self.model(structures)
+
+
+class ModelCalculator(Calculator):
+    """An energy model as an ASE calculator."""
+
+    implemented_properties = ("energy", "free_energy", "forces", "energies")
+
+    def __init__(self, model: EnergyModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def calculate(
+        self, atoms: Atoms | None = None, properties: Sequence[str] = ("energy",), system_changes: Any = all_changes
+    ) -> None:
+        """One structure."""
+        super().calculate(atoms, properties, system_changes)
+        found = self.model([self.atoms])
+        energy, forces, shares = float(found.energies[0]), found.forces[0], found.atom_energies[0]
+        self.results: dict[str, Any] = {"energy": energy, "free_energy": energy, "forces": forces, "energies": shares}

@@ -147,11 +147,6 @@ class EventTable:
             found += _laid(entry, laid, environment)
         return each_once(found, self.settings.saddles.same) if each else found
 
-    def entry(self, environment: Environment) -> Entry | None:
-        """What is known of these surroundings."""
-        known = self._known(environment)
-        return None if known is None else known[0]
-
     def save(self, path: Path) -> None:
         """Write it whole, as JSON: the settings, then surroundings with their processes, one to a line."""
         entries = [entry for known in self.entries.values() for entry in known]

@@ -8,7 +8,7 @@ from ase import Atom, Atoms
 
 from growth.errors import InputError
 
-Kind = Literal["attach", "hop", "exchange", "concerted", "detach"]
+Kind = Literal["attach", "hop", "exchange", "concerted"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ are drawn from their exact law, without the hops between (growth/kinetics.py).
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from ase import Atom, Atoms
@@ -18,6 +17,7 @@ from growth.energy_model import EnergyModel
 from growth.environment import nearest_images
 from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, Transition, each_once, moved_key
+from growth.events import Kind
 from growth.kinetics import arrhenius, arrival_rates, draw_event, draw_exits, flicker
 from growth.observables import ATTACHED
 from growth.region import cut
@@ -62,7 +62,7 @@ class KineticEvent:
         n_folded: states that were folded; 1 where none were.
     """
 
-    kind: str
+    kind: Kind
     atom: int
     duration: float
     barrier: float
@@ -370,8 +370,3 @@ def _touch(crystal: Atoms, start: np.ndarray, direction: np.ndarray, reach: np.n
         return np.full(3, np.inf)
     lengths = along[hits] - np.sqrt(reach[hits] ** 2 - across2[hits])
     return np.asarray(start + lengths.min() * direction)
-
-
-def summary(event: KineticEvent) -> dict[str, Any]:
-    """Plain values for one line of JSON."""
-    return dict(vars(event))

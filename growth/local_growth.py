@@ -21,6 +21,7 @@ from growth.errors import NoSitesError
 from growth.observables import coordination
 from growth.region import Region, cut
 from growth.relax import Relaxed, movable_atoms, relax
+from growth.simulator import boltzmann, pick
 
 BURIED = 12
 """Neighbours from which on an atom is taken to be inside."""
@@ -48,11 +49,10 @@ class SurfaceSite:
     """A place for an adatom.
 
     Attributes:
-        raw: (3,), Å, where its relaxation begins. position: (3,), Å, where it ends.
+        position: (3,), Å.
         energy: eV, of the crystal with the adatom there less that without, both relaxed.
     """
 
-    raw: np.ndarray
     position: np.ndarray
     energy: float
 
@@ -116,27 +116,22 @@ class LocalGrowth:
             NoSitesError: the surface has no site left.
         """
         while self.sites:
-            site = self.sites[self._draw(rng)]
-            region, before, after = self._settled(site)
-            if after.converged and self._stays(site, region, after):
+            energies = np.array([site.energy for site in self.sites])
+            site = self.sites[pick(boltzmann(energies, kB * self.settings.temperature_K), rng.random())]
+            region, occupied = self._piece(site.position)
+            before = float(self.model([region.structure]).energies[0])
+            after = relax([occupied], self.model, self.settings.fmax, self.settings.max_steps)[0]
+            rolled = np.linalg.norm(after.structure.positions[-1] - site.position)
+            if after.converged and rolled < self.settings.merge:
                 return self._take(region, before, after)
             self.sites.remove(site)  # known surroundings, but here the adatom leaves
         raise NoSitesError(f"no site for {self.settings.species} on {len(self.crystal)} atoms", [])
 
-    def _draw(self, rng: np.random.Generator) -> int:
-        energies = np.array([site.energy for site in self.sites])
-        kT = kB * self.settings.temperature_K
-        if kT == 0.0:
-            return int(energies.argmin())
-        weights = np.cumsum(np.exp(-(energies - energies.min()) / kT))
-        return int(np.searchsorted(weights, rng.random() * weights[-1], side="right"))
-
     def _take(self, region: Region, before: float, after: Relaxed) -> Attachment:
         """Put the relaxed piece back, with the new atom last, and look at the surface near what moved."""
         old = self.crystal.positions.copy()
-        shift = region.structure.positions[0] - self.crystal.positions[region.atoms[0]]
-        crystal = region.put_back(self.crystal, after.structure[: len(region.atoms)])
-        crystal.append(Atom(self.settings.species, after.structure.positions[-1] - shift))
+        crystal = region.put_back(self.crystal, after.structure)
+        crystal.append(Atom(self.settings.species, after.structure.positions[-1]))
         moved = np.flatnonzero(np.linalg.norm(crystal.positions[:-1] - old, axis=1) > self.settings.noticed)
         centres = crystal.positions[[*moved, len(crystal) - 1]]
         self.crystal, n_before = crystal, self.n_relaxed
@@ -151,26 +146,12 @@ class LocalGrowth:
             n_moved=len(centres),
         )
 
-    def _settled(self, site: SurfaceSite) -> tuple[Region, float, Relaxed]:
-        """A piece around a site, its energy without the adatom, and relaxed with it."""
-        region, with_adatom = self._piece(site.position)
-        before = float(self.model([region.structure]).energies[0])
-        return region, before, relax([with_adatom], self.model, self.settings.fmax, self.settings.max_steps)[0]
-
     def _piece(self, position: np.ndarray) -> tuple[Region, Atoms]:
         """A piece around a position, without and with an adatom there, last."""
         region = cut(self.crystal, position[None], self.settings.relax_radius, self.model.reach)
         occupied = region.structure.copy()
-        shift = occupied.positions[0] - self.crystal.positions[region.atoms[0]]
-        near = nearest_images((self.crystal.positions[region.atoms[0]] - position)[None], self.crystal)[0]
-        moved = shift if len(region.atoms) == len(self.crystal) else occupied.positions[0] - position - near
-        occupied.append(Atom(self.settings.species, position + moved))
+        occupied.append(Atom(self.settings.species, position))
         return region, occupied
-
-    def _stays(self, site: SurfaceSite, region: Region, after: Relaxed) -> bool:
-        """Whether an adatom set down at a site is still there."""
-        start = self._piece(site.position)[1].positions[-1]
-        return bool(np.linalg.norm(after.structure.positions[-1] - start) < self.settings.merge)
 
     # ------------------------------------------------------------------ sites
 
@@ -181,22 +162,22 @@ class LocalGrowth:
         self.sites = [site for site, d in zip(self.sites, distances, strict=True) if d > radius]
         piece, raw = self._candidates(centres, radius)
         held = ~movable_atoms(self.crystal)[piece.atoms]
-        shift = piece.structure.positions[0] - self.crystal.positions[piece.atoms[0]]
-        found, new = [], []
-        for position in raw:
-            environment = self._surroundings(piece, held, position)
-            known = self._lookup(environment)
-            if known is None:
-                new.append((position - shift, environment))
-            else:
-                found.append((position - shift, *known))
-        found += self._relaxed(new)
-        for position, displacement, energy, stays in sorted(found, key=lambda f: f[2]):
-            site = SurfaceSite(position, position + displacement, energy)
-            places = np.array([s.position for s in beside]).reshape(-1, 3)
-            if stays and self._distances(site.position[None], places)[0] > self.settings.merge:
-                self.sites.append(site)
-                beside.append(site)
+        environments = [self._surroundings(piece, held, position) for position in raw]
+        found = [self._lookup(environment) for environment in environments]
+        new = [k for k, known in enumerate(found) if known is None]
+        self._learn([(raw[k], environments[k]) for k in new])
+        settled = []
+        for k in sorted(range(len(found)), key=lambda k: found[k] is None):
+            known = found[k] or self._lookup(environments[k])
+            assert known is not None, "just learnt"
+            displacement, energy, stays = known
+            if stays:
+                settled.append((energy, raw[k] + displacement))
+        for energy, position in sorted(settled, key=lambda pair: pair[0]):
+            places = np.array([site.position for site in beside]).reshape(-1, 3)
+            if self._distances(position[None], places)[0] > self.settings.merge:
+                beside.append(SurfaceSite(position, energy))
+                self.sites.append(beside[-1])
 
     def _patches(self, edge: float = 12.0) -> list[np.ndarray]:
         """Positions of the atoms of the surface, by cubes, each (n, 3)."""
@@ -218,9 +199,8 @@ class LocalGrowth:
         bond = float(bond_lengths(self.crystal, self.settings.species).max())
         margin = max(3 * bond, self.settings.environment_radius)
         piece = cut(self.crystal, centres, radius + 1.5 * bond, margin)
-        shift = piece.structure.positions[0] - self.crystal.positions[piece.atoms[0]]
         found = find_candidates(piece.structure, self.settings.species, symmetric_copies=True).positions
-        return piece, found[self._distances(found - shift, centres) <= radius]
+        return piece, found[self._distances(found, centres) <= radius]
 
     def _surroundings(self, piece: Region, held: np.ndarray, position: np.ndarray) -> Environment:
         """What an adatom at a position in a piece would see."""
@@ -239,8 +219,8 @@ class LocalGrowth:
                 return laid[0].rotation @ known.displacement, known.energy, known.stays
         return None
 
-    def _relaxed(self, new: list[tuple[np.ndarray, Environment]]) -> list[tuple[np.ndarray, np.ndarray, float, bool]]:
-        """Relax an adatom in surroundings not met before, each kind once, all in one batch; remember what came out."""
+    def _learn(self, new: list[tuple[np.ndarray, Environment]]) -> None:
+        """Relax an adatom in surroundings not met before, each kind once, all in one batch; keep what came out."""
         kinds: list[tuple[np.ndarray, Environment, list[Overlay]]] = []
         for position, environment in new:
             alike = (k for k in kinds if k[1].name == environment.name)
@@ -248,16 +228,10 @@ class LocalGrowth:
                 kinds.append((position, environment, overlays(environment, environment, self.settings.tolerance)))
         self.n_relaxed += len(kinds)
         pieces = [self._piece(position) for position, _, _ in kinds]
-        starts = [occupied for _, occupied in pieces]
         before = self.model([region.structure for region, _ in pieces]).energies
-        settled = relax(starts, self.model, self.settings.fmax, self.settings.max_steps)
-        for (_, environment, symmetry), start, empty, after in zip(kinds, starts, before, settled, strict=True):
-            displacement = after.structure.positions[-1] - start.positions[-1]
+        settled = relax([start for _, start in pieces], self.model, self.settings.fmax, self.settings.max_steps)
+        for (position, environment, symmetry), empty, after in zip(kinds, before, settled, strict=True):
+            displacement = after.structure.positions[-1] - position
             stays = after.converged and bool(np.linalg.norm(displacement) < 2 * self.settings.merge)
             entry = _Known(environment, symmetry, displacement, after.energy - float(empty), stays)
             self.known.setdefault(environment.name, []).append(entry)
-        return [(position, *(self._lookup(environment) or self._missing())) for position, environment in new]
-
-    @staticmethod
-    def _missing() -> tuple[np.ndarray, float, bool]:
-        raise AssertionError("surroundings were just learnt")

@@ -1,5 +1,7 @@
 """What a structure looks like: contacts, coordination, connected parts, pair distances, local order."""
 
+from collections import Counter
+from collections.abc import Sequence
 from itertools import combinations
 
 import networkx as nx
@@ -51,11 +53,16 @@ def coordination(structure: Atoms, stretch: float = BONDED, bond_length: float |
     return np.bincount(contacts(structure, stretch, bond_length)[0], minlength=len(structure))
 
 
+def parts(structure: Atoms, stretch: float = ATTACHED, bond_length: float | None = None) -> np.ndarray:
+    """Number of the piece that each atom belongs to, from 0, (n_atoms,); stretch bond lengths apart is separate."""
+    i, j, _ = contacts(structure, stretch, bond_length)
+    graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(len(structure), len(structure)))
+    return np.asarray(connected_components(graph, directed=False)[1])
+
+
 def n_parts(structure: Atoms, bond_length: float | None = None) -> int:
     """In how many pieces a structure is, atoms further apart than `ATTACHED` bond lengths being separate."""
-    i, j, _ = contacts(structure, ATTACHED, bond_length)
-    graph = coo_matrix((np.ones(len(i)), (i, j)), shape=(len(structure), len(structure)))
-    return int(connected_components(graph, directed=False)[0])
+    return int(parts(structure, ATTACHED, bond_length).max(initial=-1)) + 1
 
 
 def flaw(structure: Atoms, energy: float, parts_before: int, bond_length: float | None = None) -> str | None:
@@ -83,27 +90,49 @@ def pair_distances(structure: Atoms) -> np.ndarray:
     return np.sort(distances[np.triu_indices(len(structure), 1)])
 
 
-def pair_signatures(structure: Atoms, bond_length: float | None = None) -> dict[str, float]:
-    """Shares of the Honeycutt-Andersen signatures among bonded pairs of a cluster.
-
-    A pair's signature: how many neighbours it shares, bonds among those, length of the longest chain of these bonds
-    (Honeycutt & Andersen, J. Phys. Chem. 91, 4950 (1987)). 421: fcc. 421 and 422: hcp. 555: a five-fold axis.
-    """
+def neighbour_sets(structure: Atoms, bond_length: float | None = None) -> list[set[int]]:
+    """Numbers of the neighbours of each atom."""
     i, j, _ = contacts(structure, BONDED, bond_length)
-    graph = nx.Graph(zip(i.tolist(), j.tolist(), strict=True))
-    counts: dict[str, int] = {}
-    for a, b in graph.edges:
-        shared = graph.subgraph(set(graph[a]) & set(graph[b]))
-        longest = max((_longest_chain(shared.subgraph(part)) for part in nx.connected_components(shared)), default=0)
-        key = f"{len(shared)}{shared.number_of_edges()}{longest}"
-        counts[key] = counts.get(key, 0) + 1
-    total = max(sum(counts.values()), 1)
-    return {key: count / total for key, count in sorted(counts.items())}
+    neighbours: list[set[int]] = [set() for _ in range(len(structure))]
+    for a, b in zip(i.tolist(), j.tolist(), strict=True):
+        neighbours[a].add(b)
+    return neighbours
 
 
-def _longest_chain(graph: nx.Graph) -> int:
-    """Bonds in the longest chain: all of them, as for a ring or a line; one fewer branch where it forks."""
-    if all(degree <= 2 for _, degree in graph.degree):
-        return graph.number_of_edges()
+def signature(a: int, b: int, neighbours: Sequence[set[int]]) -> tuple[int, int, int]:
+    """How many neighbours two bonded atoms share, bonds among those, length of the longest chain of these bonds.
+
+    Honeycutt & Andersen, J. Phys. Chem. 91, 4950 (1987). 421: fcc. 421 and 422: hcp. 555: a five-fold axis.
+    """
+    shared = neighbours[a] & neighbours[b]
+    bonds = [(c, d) for c in shared for d in neighbours[c] & shared if c < d]
+    return len(shared), len(bonds), _longest_chain(bonds)
+
+
+def pair_signatures(structure: Atoms, bond_length: float | None = None) -> dict[str, float]:
+    """Shares of the signatures (three digits, see `signature`) among the bonded pairs of a cluster."""
+    neighbours = neighbour_sets(structure, bond_length)
+    pairs = [(a, b) for a, around in enumerate(neighbours) for b in around if a < b]
+    counts = Counter("".join(map(str, signature(a, b, neighbours))) for a, b in pairs)
+    return {key: count / max(len(pairs), 1) for key, count in sorted(counts.items())}
+
+
+def _longest_chain(bonds: Sequence[tuple[int, int]]) -> int:
+    """Bonds in the longest chain: all of a ring or a line; one fewer where it forks."""
+    longest, left = 0, set(bonds)
+    while left:
+        piece = {left.pop()}
+        while joined := {bond for bond in left if any(set(bond) & set(other) for other in piece)}:
+            left, piece = left - joined, piece | joined
+        longest = max(longest, _longest_in(piece))
+    return longest
+
+
+def _longest_in(bonds: set[tuple[int, int]]) -> int:
+    """The same of bonds that hang together."""
+    degrees = Counter(atom for bond in bonds for atom in bond)
+    if max(degrees.values()) <= 2:
+        return len(bonds)
+    graph = nx.Graph(bonds)
     ends = combinations(graph.nodes, 2)
     return max(len(path) - 1 for a, b in ends for path in nx.all_simple_paths(graph, a, b))

@@ -10,7 +10,7 @@ from collections import Counter
 import numpy as np
 from ase import Atoms
 
-from growth.observables import BONDED, contacts
+from growth.observables import neighbour_sets, signature
 
 KINDS = ("fcc", "hcp", "bcc", "ico", "surface", "other")
 """`surface`: fewer than 12 neighbours. `other`: as many or more, in no order known."""
@@ -44,10 +44,7 @@ class Order:
             crystal: with the same atoms as before and perhaps more, last. changed: (n,) numbers of those that moved or
                 are new; default all.
         """
-        i, j, _ = contacts(crystal, BONDED, self.bond_length)
-        neighbours: list[set[int]] = [set() for _ in range(len(crystal))]
-        for a, b in zip(i.tolist(), j.tolist(), strict=True):
-            neighbours[a].add(b)
+        neighbours = neighbour_sets(crystal, self.bond_length)
         before = len(self.kinds)
         self.kinds += ["other"] * (len(crystal) - before)
         stale = set(range(len(crystal)))
@@ -83,28 +80,8 @@ def _kind(atom: int, neighbours: list[set[int]]) -> str:
         return "surface"
     if len(around) > 14:
         return "other"
-    counts: Counter[tuple[int, int, int]] = Counter()
-    for other in around:
-        shared = around & neighbours[other]
-        bonds = [(a, b) for a in shared for b in neighbours[a] & shared if a < b]
-        counts[(len(shared), len(bonds), _longest_chain(bonds))] += 1
+    counts = Counter(signature(atom, other, neighbours) for other in around)
     return PATTERNS.get(tuple(sorted(counts.items())), "other")
-
-
-def _longest_chain(bonds: list[tuple[int, int]]) -> int:
-    """Bonds in the largest connected set of bonds."""
-    left, longest = set(bonds), 0
-    while left:
-        reached, size = set(left.pop()), 1
-        grown = True
-        while grown:
-            joined = {bond for bond in left if reached & set(bond)}
-            grown = bool(joined)
-            left -= joined
-            size += len(joined)
-            reached |= {atom for bond in joined for atom in bond}
-        longest = max(longest, size)
-    return longest
 
 
 def layers(crystal: Atoms, n_substrate: int, layer_height: float) -> np.ndarray:

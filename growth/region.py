@@ -20,7 +20,8 @@ class Region:
     """A piece cut from a crystal.
 
     Attributes:
-        structure: the piece; atoms beyond `radius` and those held in the crystal are under `FixAtoms`.
+        structure: the piece, around the centres where these are; atoms beyond `radius` and those held in the crystal
+            are under `FixAtoms`.
         atoms: (n,) number in the crystal of each of its atoms.
     """
 
@@ -32,7 +33,7 @@ class Region:
         return int(np.flatnonzero(self.atoms == atom)[0])
 
     def put_back(self, crystal: Atoms, changed: Atoms) -> Atoms:
-        """The crystal with the atoms of a changed piece where they now are."""
+        """The crystal with the atoms of a changed piece where they now are; atoms added to the piece, last, are not."""
         result = crystal.copy()
         result.positions[self.atoms] += changed.positions[: len(self.atoms)] - self.structure.positions
         return result

@@ -96,27 +96,12 @@ def search_saddles(
         `elsewhere` (the saddle's slopes do not lead back to the minimum), `higher order`, `back` (both lead back),
         `shallow` (one end is hardly lower than the saddle).
     """
-    pushes = [_push(minimum.structure, atom, settings, rng) for atom in around]
-    masks = [_movable(minimum.structure, atom, settings.radius) for atom in around]
-    start, ceiling = minimum.structure, minimum.energy + settings.ceiling
-    climbs = [
-        _climb((start.positions + push)[mask], push[mask], ceiling, _rigid(start, mask), settings)
-        for push, mask in zip(pushes, masks, strict=True)
-    ]
-    climbed = _drive(climbs, minimum.structure, masks, model)
-    return _connected(minimum, climbed, masks, model, settings)
-
-
-def refine_saddle(
-    minimum: Relaxed, guess: np.ndarray, mode: np.ndarray, atom: int, model: EnergyModel, settings: SaddleSettings
-) -> Process | str:
-    """Converge a saddle known roughly, such as one carried over from an equal environment.
-
-    Args:
-        minimum: relaxed. guess: (n_atoms, 3), Å. mode: (n_atoms, 3), direction. atom: in the middle of what moves.
-        model, settings: as in `search_saddles`.
-    """
-    return refine_saddles(minimum, [(guess, mode, atom)], model, settings)[0]
+    start = minimum.structure
+    climbs = []
+    for atom in around:
+        push = _push(start, atom, settings, rng)
+        climbs.append((start.positions + push, push, _movable(start, atom, settings.radius)))
+    return _climbed_and_connected(minimum, climbs, model, settings)
 
 
 def refine_saddles(
@@ -125,33 +110,21 @@ def refine_saddles(
     model: EnergyModel,
     settings: SaddleSettings,
 ) -> list[Process | str]:
-    """`refine_saddle` for many guesses in one batch."""
+    """Converge saddles known roughly, such as those carried over from equal surroundings, all in one batch.
+
+    Args:
+        minimum: relaxed.
+        guesses: positions (n_atoms, 3), Å; direction of the mode (n_atoms, 3); atom in the middle of what moves.
+        model, settings: as in `search_saddles`; so is what comes back.
+    """
     masks = [_movable(minimum.structure, atom, settings.radius) for _, _, atom in guesses]
-    ceiling = minimum.energy + settings.ceiling
-    climbs = [
-        _climb(guess[mask], mode[mask], ceiling, _rigid(minimum.structure, mask), settings)
-        for (guess, mode, _), mask in zip(guesses, masks, strict=True)
-    ]
-    return _connected(minimum, _drive(climbs, minimum.structure, masks, model), masks, model, settings)
+    climbs = [(guess, mode, mask) for (guess, mode, _), mask in zip(guesses, masks, strict=True)]
+    return _climbed_and_connected(minimum, climbs, model, settings)
 
 
 def same_structure(a: Atoms, b: Atoms, tolerance: float) -> bool:
     """Whether no atom of one is further than tolerance (Å) from where it is in the other."""
     return bool((_distances(a, b) <= tolerance).all())
-
-
-def distinct(processes: Sequence[Process], settings: SaddleSettings) -> list[tuple[Process, int]]:
-    """Each process once, with how often it was found; one that ends elsewhere or over another saddle is another."""
-    kept: list[tuple[Process, int]] = []
-    for process in processes:
-        for k, (other, times) in enumerate(kept):
-            near = abs(process.barrier - other.barrier) <= settings.same_energy
-            if near and same_structure(process.final.structure, other.final.structure, settings.same):
-                kept[k] = (other, times + 1)
-                break
-        else:
-            kept.append((process, 1))
-    return kept
 
 
 def hessian(structure: Atoms, model: EnergyModel, step: float = 0.01) -> np.ndarray:
@@ -197,6 +170,21 @@ class _Climbed:
     curvatures: tuple[float, float]
     failure: str | None
     n_calls: int
+
+
+def _climbed_and_connected(
+    minimum: Relaxed,
+    starts: Sequence[tuple[np.ndarray, np.ndarray, np.ndarray]],
+    model: EnergyModel,
+    settings: SaddleSettings,
+) -> list[Process | str]:
+    """From starts (positions (n_atoms, 3), mode (n_atoms, 3), mask of the movable atoms) to processes, in one batch."""
+    ceiling, masks = minimum.energy + settings.ceiling, [mask for _, _, mask in starts]
+    climbs = [
+        _climb(positions[mask], mode[mask], ceiling, _rigid(minimum.structure, mask), settings)
+        for positions, mode, mask in starts
+    ]
+    return _connected(minimum, _drive(climbs, minimum.structure, masks, model), masks, model, settings)
 
 
 def _climb(positions: np.ndarray, mode: np.ndarray, ceiling: float, rigid: np.ndarray, settings: SaddleSettings) -> Ask:

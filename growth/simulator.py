@@ -188,7 +188,7 @@ def _drawn(
         sites=sites,
         stay=None if here is None else next(k for k, site in enumerate(sites) if site is here),
         probabilities=probabilities,
-        choice=_draw(probabilities, rng),
+        choice=pick(probabilities, rng.random()),
         energy_before=before.energy,
         member_energies_before=before.member_energies,
         counts=counts,
@@ -273,20 +273,19 @@ def loose_atom(crystal: Atoms, rng: np.random.Generator, bond_length: float | No
     if len(movable) == 0 or len(crystal) < 2:
         raise InputError("crystal: expected a movable atom beside others for a hop, found none")
     weights = boltzmann(coordination(crystal, bond_length=bond_length)[movable].astype(float), kT=1.0)
-    return int(movable[_draw(weights, rng)])
+    return int(movable[pick(weights, rng.random())])
 
 
 def _arriving(species: dict[str, float] | str, rng: np.random.Generator) -> str:
     fluxes = {species: 1.0} if isinstance(species, str) else species
     if len(fluxes) == 1:
         return next(iter(fluxes))
-    return list(fluxes)[_draw(np.array(list(fluxes.values())) / sum(fluxes.values()), rng)]
+    return list(fluxes)[pick(np.array(list(fluxes.values())) / sum(fluxes.values()), rng.random())]
 
 
-def _draw(probabilities: np.ndarray, rng: np.random.Generator) -> int:
-    """Number drawn with these probabilities, one uniform number used."""
-    drawn = int(np.searchsorted(np.cumsum(probabilities), rng.random(), side="right"))
-    return min(drawn, len(probabilities) - 1)
+def pick(probabilities: np.ndarray, uniform: float) -> int:
+    """Number that a uniform random number in [0, 1) picks with these probabilities."""
+    return min(int(np.searchsorted(np.cumsum(probabilities), uniform, side="right")), len(probabilities) - 1)
 
 
 def _as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:

@@ -22,8 +22,6 @@ from ase import Atoms
 from ase.build import fcc100, fcc111
 from ase.constraints import FixAtoms
 from ase.data import covalent_radii
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -31,7 +29,7 @@ from growth.emt import EMTModel
 from growth.event_table import EventTable, TableSettings
 from growth.kinetics import flux_of_monolayers
 from growth.kmc import KineticGrowth, KineticSettings, KineticState, open_area
-from growth.observables import contacts
+from growth.observables import BONDED, parts
 from growth.relax import relax
 from growth.saddles import SaddleSettings
 from oracle.durable import write_whole
@@ -60,11 +58,7 @@ def terrace(face: str, width: int) -> Atoms:
 
 def islands(crystal: Atoms, n_substrate: int) -> np.ndarray:
     """Sizes of the connected groups of atoms that arrived, largest first."""
-    i, j, _ = contacts(crystal)
-    arrived = (i >= n_substrate) & (j >= n_substrate)
-    n = len(crystal) - n_substrate
-    graph = coo_matrix((np.ones(arrived.sum()), (i[arrived] - n_substrate, j[arrived] - n_substrate)), shape=(n, n))
-    return np.sort(np.bincount(connected_components(graph, directed=False)[1], minlength=1))[::-1]
+    return np.sort(np.bincount(parts(crystal[n_substrate:], BONDED), minlength=1))[::-1]
 
 
 def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int, out: Path) -> dict[str, Any]:

@@ -30,13 +30,14 @@ from scipy.stats import ks_2samp
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from growth.deposition import ModelCalculator
 from growth.emt import EMTModel
+from growth.energy_model import ModelCalculator
 from growth.environment import nearest_images
 from growth.event_table import EventTable, TableSettings
 from growth.kmc import KineticGrowth, KineticSettings, KineticState
 from growth.relax import relax
 from oracle.durable import write_whole
+from scripts.surrogates.page import table
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python scripts/benchmark_kinetics.py"
@@ -253,11 +254,6 @@ def folding(temperature_K: float = 300.0, n_exits: int = 60) -> dict[str, Any]:
         found[name] = {"times": times, "ends": ends, "steps": steps}
     test = ks_2samp(found["hop by hop"]["times"], found["folded"]["times"])
     return {"temperature_K": temperature_K, "exits": n_exits, "same_times_p": float(test.pvalue), **found}
-
-
-def table(head: list[str], rows: list[list[str]]) -> list[str]:
-    """Lines of a Markdown table."""
-    return [f"| {' | '.join(cells)} |" for cells in (head, ["---"] * len(head), *rows)] + [""]
 
 
 def page(found: dict[str, Any]) -> str:

@@ -9,8 +9,9 @@ from ase.cluster import Octahedron
 from ase.constraints import FixAtoms
 from ase.units import kB
 
-from growth.deposition import DepositionSettings, ModelCalculator, deposit
+from growth.deposition import DepositionSettings, deposit
 from growth.emt import EMTModel
+from growth.energy_model import ModelCalculator
 from growth.errors import DepositionError
 from growth.relax import relax
 

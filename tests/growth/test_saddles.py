@@ -8,7 +8,7 @@ from ase.constraints import FixAtoms
 
 from growth.emt import EMTModel
 from growth.relax import relax
-from growth.saddles import Process, SaddleSettings, distinct, refine_saddle, search_saddles
+from growth.saddles import Process, SaddleSettings, refine_saddles, search_saddles
 from tests.growth.egg_box import EDGE, HEIGHT, SPRING, EggBox
 
 
@@ -36,22 +36,22 @@ def test_saddles_known_by_heart(egg: Atoms, settings: SaddleSettings) -> None:
         assert process.next_curvature == pytest.approx(min(curvature, SPRING), rel=0.01)
         ends = process.final.structure.positions[0] - process.saddle.structure.positions[0]
         assert (ends * process.mode[0]).sum() > 0
-    ends = {
-        tuple(np.round(p.final.structure.positions[0] / EDGE).astype(int)) for p, _ in distinct(processes, settings)
-    }
+    ends = {tuple(np.round(p.final.structure.positions[0] / EDGE).astype(int)) for p in processes}
     assert ends == {(1, 0, 0), (-1, 0, 0), (0, 1, 0), (0, -1, 0)}
 
 
 def test_a_hill_is_no_saddle(egg: Atoms, settings: SaddleSettings) -> None:
     minimum = relax([egg], EggBox(), 1e-4)[0]
     top = np.array([[EDGE / 2, EDGE / 2, 0.0]])
-    assert refine_saddle(minimum, top, np.array([[1.0, 0.0, 0.0]]), 0, EggBox(), settings) == "higher order"
+    guess = (top, np.array([[1.0, 0.0, 0.0]]), 0)
+    assert refine_saddles(minimum, [guess], EggBox(), settings) == ["higher order"]
 
 
 def test_a_saddle_of_another_minimum_is_told(egg: Atoms, settings: SaddleSettings) -> None:
     minimum = relax([egg], EggBox(), 1e-4)[0]
     further = np.array([[2.5 * EDGE + 0.1, 0.05, 0.0]])
-    assert refine_saddle(minimum, further, np.array([[1.0, 0.0, 0.0]]), 0, EggBox(), settings) == "elsewhere"
+    guess = (further, np.array([[1.0, 0.0, 0.0]]), 0)
+    assert refine_saddles(minimum, [guess], EggBox(), settings) == ["elsewhere"]
 
 
 def test_a_ceiling_ends_a_climb(egg: Atoms) -> None:
