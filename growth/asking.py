@@ -96,6 +96,7 @@ def doubt_about(
     force_std: float,
     kT: float,
     calibration: Calibration = Calibration(),
+    all_count: bool = False,
 ) -> Doubt:
     """Doubt about choosing site `chosen`.
 
@@ -108,6 +109,8 @@ def doubt_about(
         force_std: largest std of a force vector near the adatom of the chosen site, eV/Å.
         kT: thermal energy, eV.
         calibration: expected error for each unit of std.
+        all_count: every other structure is a rival, however far in energy: they are the saddle and the minimum of an
+            event, whose barrier decides.
 
     >>> doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 20, 0.02, kT=0.03)
     >>> doubt.rivals, round(doubt.delta_e_error, 2)
@@ -117,7 +120,7 @@ def doubt_about(
     errors = np.zeros(member_energies.shape[1])
     errors[others] = calibration.delta_e * difference_std(member_energies, np.array([chosen, *others]))
     gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
-    near = [i for i in range(len(gaps)) if i != chosen and gaps[i] <= 3 * kT + 2 * errors[i]]
+    near = [i for i in others if all_count or gaps[i] <= 3 * kT + 2 * errors[i]]
     rivals = tuple(sorted(near, key=lambda i: -errors[i]))
     energy_error = calibration.energy * float(member_energies[:, chosen].std()) / n_atoms
     return Doubt(errors, rivals, energy_error, calibration.forces * force_std)

@@ -26,12 +26,16 @@ Report = Callable[[dict[str, Any]], None]
 
 @dataclass(frozen=True)
 class Step:
-    """An accepted step: its walker and number, and its sites with predicted energies, the accepted one first."""
+    """An accepted step: its walker and number, and its sites with predicted energies, the accepted one first.
+
+    Of one that `climbed` a barrier the sites are where it led, the saddle and where it came from.
+    """
 
     walker: int
     step: int
     sites: list[Atoms]
     with_rivals: bool
+    climbed: bool = False
 
     @property
     def to_label(self) -> list[Atoms]:
@@ -43,8 +47,8 @@ def unseen_steps(
 ) -> list[Step]:
     """Steps that were accepted unasked at the first attempt, `path_steps` of them drawn at random.
 
-    Left out is a step of which any site has a label in the dataset, and one at which labels of an earlier attempt were
-    learnt: its sites are all but known.
+    Left out are events in time that passed beyond doubt, whose structures are not kept, a step of which any site has a
+    label in the dataset, and one at which labels of an earlier attempt were learnt: its sites are all but known.
 
     Args:
         run: the run directory.
@@ -55,14 +59,19 @@ def unseen_steps(
     """
     learnt = set(dataset.uids)
     events = run.lines("events")
-    accepted = [e for e in events if e["fate"] == "accepted" and e["accepted"] and e["attempt"] == 0]
+    accepted = [
+        e
+        for e in events
+        if e["fate"] == "accepted" and e["accepted"] and e["attempt"] == 0 and e["energy_std"] is not None
+    ]
     steps: list[Step] = []
     for k in rng.permutation(len(accepted)):
         line = accepted[k]
         sites = run.read_sites(line["walker"], line["step"])
         if any(uid(site, method_hash) in learnt for site in sites):
             continue
-        steps.append(Step(line["walker"], line["step"], sites, len(steps) < settings.site_steps))
+        climbed = line.get("barrier") is not None
+        steps.append(Step(line["walker"], line["step"], sites, len(steps) < settings.site_steps, climbed))
     steps.sort(key=lambda step: not step.with_rivals)
     return steps[: settings.path_steps]
 
@@ -97,7 +106,7 @@ def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash:
     Returns:
         A mapping of figures; energies in meV/atom, forces in meV/Å, ΔE in meV. `path` holds the points behind them.
     """
-    path, deltas, firsts, regrets = [], [], [], []
+    path, deltas, firsts, regrets, barriers = [], [], [], [], []
     unlabelled = 0
     for step in steps:
         found = [labels.get(uid(site, method_hash)) for site in step.to_label]
@@ -109,6 +118,9 @@ def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash:
         if step.with_rivals and len(answered) > 1:
             predicted = np.array([site.get_potential_energy() for site, _ in answered])
             labelled = np.array([free_energy(label) for _, label in answered])
+            if step.climbed:
+                barriers += [abs(float(error)) for error in np.diff(predicted - labelled)]
+                continue
             deltas.extend(delta_e_errors(predicted, labelled).tolist())
             firsts.append(bool(predicted.argmin() == labelled.argmin()))
             regrets.append(float(labelled[predicted.argmin()] - labelled.min()))
@@ -121,6 +133,7 @@ def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash:
         "n_site_steps": len(firsts),
         "n_delta_e": len(deltas),
         **mean_and_error("delta_e_mae_mev", [abs(d) * 1e3 for d in deltas]),
+        **mean_and_error("barrier_mae_mev", [b * 1e3 for b in barriers]),
         "best_site_first": int(sum(firsts)),
         "regret_mean_mev": _mean([r * 1e3 for r in regrets]),
         "path": path,

@@ -100,8 +100,8 @@ class EMTModel:
         pull = pair_i * (fade - p["kappa"][b] / beta) + pair_j * (fade - p["kappa"][a] / beta)
         pull += slope[i] * s1_i * (fade - p["eta2"][b]) + slope[j] * s1_j * (fade - p["eta2"][a])
         along = (pull / r)[:, None] * d
-        forces = np.column_stack([np.bincount(i, along[:, x], n) - np.bincount(j, along[:, x], n) for x in range(3)])
-        return energies - p["E0"][kinds], forces
+        pushes = [np.bincount(i, along[:, x], n) - np.bincount(j, along[:, x], n) for x in range(3)]
+        return energies - p["E0"][kinds], np.column_stack(pushes).astype(float)  # without a pair they are integers
 
     def _embedding(self, kinds: np.ndarray, density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Energy that an atom's density gives it, with the second part of the pair correction, and its slope."""

@@ -17,6 +17,7 @@ from scipy.spatial.distance import cdist
 
 from growth.candidates import bond_radius
 from growth.observables import BONDED
+from growth.periodic import nearest_images
 from growth.relax import movable_atoms
 
 ROUNDS = 4
@@ -160,6 +161,8 @@ def _rotations(
     apart = cdist(new.vectors[of_a], new.vectors[of_b])
     wanted = np.linalg.norm(known.vectors[a] - known.vectors[b])
     s, t = np.nonzero((abs(apart - wanted) < 2 * tolerance) & (of_a[:, None] != of_b[None]))
+    in_line = np.linalg.norm(np.cross(new.vectors[of_a[s]], new.vectors[of_b[t]]), axis=1) < 1e-3
+    s, t = s[~in_line], t[~in_line]
     here = _axes(known.vectors[a][None], known.vectors[b][None])[0]
     there = _axes(new.vectors[of_a[s]], new.vectors[of_b[t]])
     return [frame.T @ np.diag([1.0, 1.0, sign]) @ here for frame in there for sign in (1.0, -1.0)]
@@ -189,12 +192,3 @@ def _matched(known: Environment, new: Environment, rotation: np.ndarray, toleran
     if order[0] != 0 or off.max() > tolerance or not alike:
         return None
     return Overlay(rotation, order, float(np.sqrt((off**2).mean())))
-
-
-def nearest_images(vectors: np.ndarray, crystal: Atoms) -> np.ndarray:
-    """Vectors (n, 3) moved by cell vectors into the cell around the origin (exact for cells that are not skewed)."""
-    if not crystal.pbc.any():
-        return vectors
-    cell = crystal.cell.complete()[:]
-    scaled = vectors @ np.linalg.inv(cell)
-    return np.asarray(vectors - np.where(crystal.pbc, np.round(scaled), 0.0) @ cell)

@@ -8,7 +8,7 @@ from ase import Atom, Atoms
 
 from growth.errors import InputError
 
-Kind = Literal["attach", "hop", "exchange", "concerted"]
+Kind = Literal["attach", "hop", "exchange", "concerted", "detach"]
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,15 @@ class Event:
 
     Attributes:
         step: 1 for the first event. kind: see `Proposal`. accepted: False when a hopping atom stayed.
-        species, atom, position: which atom moved, its number in the crystal afterwards, where it now is (Å).
+        species, atom, position: which atom moved, its number in the crystal afterwards, where it now is (Å); of one
+            that left, where and under which number it was.
         moved: number of every atom whose position changed, as text, and its new position (Å); the adatom included.
         n_atoms: afterwards. energy: eV, afterwards. energy_change: eV.
         energy_change_std: eV, population std over the members of each member's own change.
-        forces_std: eV/Å, largest over the atoms.
+        forces_std: eV/Å, largest over the atoms. Both None for an event in time that was beyond doubt.
         n_candidates: competing sites. probability: with which this one was drawn. converged: its relaxation.
+        time: s, afterwards; None in growth without a clock. duration: s, since the event before.
+        barrier, barrier_std: eV; None where none was climbed.
     """
 
     step: int
@@ -35,11 +38,15 @@ class Event:
     n_atoms: int
     energy: float
     energy_change: float
-    energy_change_std: float
-    forces_std: float
+    energy_change_std: float | None
+    forces_std: float | None
     n_candidates: int
     probability: float
     converged: bool
+    time: float | None = None
+    duration: float | None = None
+    barrier: float | None = None
+    barrier_std: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for one line of JSON."""
@@ -54,6 +61,8 @@ def replay(seed: Atoms, events: Iterable[Event | dict[str, Any]]) -> Atoms:
         entry = event.to_dict() if isinstance(event, Event) else event
         if entry["kind"] == "attach":
             crystal.append(Atom(entry["species"], entry["position"]))
+        elif entry["kind"] == "detach":
+            del crystal[entry["atom"]]
         if entry["n_atoms"] != len(crystal):
             raise InputError(
                 f"events: step {entry['step']} ends with {entry['n_atoms']} atoms, replay has {len(crystal)}"

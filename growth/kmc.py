@@ -14,12 +14,12 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_lengths
 from growth.energy_model import EnergyModel
-from growth.environment import nearest_images
 from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, Transition, each_once, moved_key
 from growth.events import Kind
 from growth.kinetics import arrhenius, arrival_rates, draw_event, draw_exits, flicker
 from growth.observables import ATTACHED
+from growth.periodic import nearest_images
 from growth.region import cut
 from growth.relax import relax
 
@@ -40,6 +40,12 @@ class KineticSettings(BaseModel):
         None, gt=0, description="states joined by steps faster than this (1/s) both ways are folded; null: none are"
     )
     memory: int = Field(60, ge=2, description="states remembered for that")
+    converge_below: float | None = Field(
+        None,
+        gt=0,
+        description="processes with a lower barrier (eV) are converged anew on the crystal that they are met on, whose "
+        "strain their surroundings do not show; null: none is",
+    )
     table: TableSettings = TableSettings()
 
 
@@ -57,34 +63,52 @@ class KineticEvent:
     """What a step did.
 
     Attributes:
-        kind: hop, exchange, concerted or attach. atom: in its middle. duration: s.
-        barrier, barrier_std: eV; zero for attach.
+        kind: hop, exchange, concerted, attach or detach. atom: in its middle. duration: s.
+        before: the crystal in which it happened: the one before the step, or of states folded the one that was left.
         n_folded: states that were folded; 1 where none were.
+        transition: what happened; None for attach.
     """
 
     kind: Kind
     atom: int
     duration: float
-    barrier: float
-    barrier_std: float
+    before: Atoms
     n_folded: int
+    transition: Transition | None = None
+
+    @property
+    def barrier(self) -> float:
+        """eV; zero for attach."""
+        return 0.0 if self.transition is None else self.transition.process.barrier
+
+    @property
+    def barrier_std(self) -> float:
+        """eV; zero for attach."""
+        return 0.0 if self.transition is None else self.transition.process.barrier_std
 
 
 class Catalogue:
     """What can happen to one crystal; after a change only what is near it is looked at again."""
 
-    def __init__(self, table: EventTable) -> None:
-        self.table = table
+    def __init__(self, table: EventTable, converge_below: float | None = None) -> None:
+        self.table, self.converge_below = table, converge_below
         self._of_atom: dict[int, list[Transition]] = {}
         self._groups: dict[tuple[int, ...], list[Transition]] = {}
         self._unique: dict[tuple[int, ...], list[Transition]] = {}
 
-    def update(self, crystal: Atoms, rng: np.random.Generator, changed: np.ndarray | None = None) -> None:
+    def update(
+        self,
+        crystal: Atoms,
+        rng: np.random.Generator,
+        changed: np.ndarray | None = None,
+        back: Transition | None = None,
+    ) -> None:
         """Bring it up to date with a crystal.
 
         Args:
             crystal: relaxed. rng: draws searches of surroundings not met before.
             changed: numbers of the atoms that are elsewhere than at the last update; default all.
+            back: the way back of the event that led here.
         """
         same = self.table.settings.saddles.same
         near = None if changed is None else self._near(crystal, changed)
@@ -96,7 +120,7 @@ class Catalogue:
                 self._groups[key].remove(transition)
                 dirty.add(key)
         active = self.table.active(crystal, near)
-        for transition in self.table.transitions(crystal, rng, active, each=False):
+        for transition in self.table.transitions(crystal, rng, active, each=False, back=back):
             key = moved_key(transition, same)
             self._of_atom.setdefault(transition.atom, []).append(transition)
             self._groups.setdefault(key, []).append(transition)
@@ -105,6 +129,20 @@ class Catalogue:
             self._unique[key] = each_once(self._groups[key], same)
             if not self._groups[key]:
                 del self._groups[key], self._unique[key]
+        if self.converge_below is not None:
+            self._converge(crystal, dirty)
+
+    def _converge(self, crystal: Atoms, keys: set[tuple[int, ...]]) -> None:
+        """Low processes as they are on this crystal; one whose saddle is not found on it stays as it is known."""
+        low = {
+            (key, n): transition
+            for key in sorted(keys)
+            for n, transition in enumerate(self._unique.get(key, []))
+            if transition.process.kind != "detach" and transition.process.barrier <= (self.converge_below or 0.0)
+        }
+        for (key, n), converged in zip(low, self.table.converged_on(crystal, list(low.values())), strict=True):
+            if converged is not None:
+                self._unique[key][n] = converged
 
     @property
     def transitions(self) -> list[Transition]:
@@ -122,12 +160,19 @@ class Catalogue:
 
 @dataclass
 class _Visited:
-    """A state that was visited: its crystal, what can happen, how fast, and to which remembered state it leads."""
+    """A state that was visited.
+
+    Attributes:
+        crystal: as it is there. transitions: what can happen. rates: (n,), 1/s.
+        targets: (n,), to which remembered state each leads; -1 to none.
+        by_moved: numbers of the transitions by the atoms that they move.
+    """
 
     crystal: Atoms
     transitions: list[Transition]
     rates: np.ndarray
     targets: np.ndarray
+    by_moved: dict[tuple[int, ...], list[int]]
 
 
 class KineticGrowth:
@@ -148,8 +193,9 @@ class KineticGrowth:
             raise InputError(f"sticking: expected species of the flux, got {', '.join(sorted(unknown))}")
         if self.settings.prefactor is None and not self.table.settings.vibrations:
             raise InputError("kinetics: prefactor null needs table.vibrations: true")
-        self.catalogue = Catalogue(self.table)
+        self.catalogue = Catalogue(self.table, self.settings.converge_below)
         self._fresh: np.ndarray | None = None
+        self._back: Transition | None = None
         self._states: list[_Visited] = []
         self._recent: list[int] = []
         self._mobile: set[int] = set()
@@ -167,7 +213,7 @@ class KineticGrowth:
             InputError: nothing can happen: no process is known and no flux was given.
         """
         crystal = self.state.crystal
-        self.catalogue.update(crystal, rng, self._fresh)
+        self.catalogue.update(crystal, rng, self._fresh, self._back)
         transitions = self.catalogue.transitions
         rates = self.rates(transitions)
         arrivals = self.arrivals(crystal)
@@ -185,12 +231,17 @@ class KineticGrowth:
             after, event, moved = self._happen(crystal, transitions[choice], duration, n_folded)
         else:
             after, event, moved = self._attach(crystal, list(self.settings.flux)[choice - len(rates)], duration, rng)
+        if len(after) != len(crystal):
             self._states, self._recent = [], []
-        if n_folded > 1:
+        if event.kind == "detach":  # atoms have other numbers now
+            self.catalogue, self._fresh = Catalogue(self.table, self.settings.converge_below), None
+        else:
             old = self.state.crystal.positions
             vectors = nearest_images(after.positions[: len(old)] - old, after)
-            moved = np.union1d(moved, np.flatnonzero(np.linalg.norm(vectors, axis=1) > 1e-3))
-        self._fresh = moved
+            far = np.linalg.norm(vectors, axis=1) > (1e-3 if n_folded > 1 else np.inf)
+            self._fresh = np.union1d(moved, np.flatnonzero(far))
+        stays = event.transition is not None and event.kind != "detach"
+        self._back = event.transition.back() if stays and event.transition is not None else None
         self.state = KineticState(after, self.state.time + duration, self.state.step + 1)
         return self.state, event
 
@@ -213,12 +264,13 @@ class KineticGrowth:
         self, crystal: Atoms, transition: Transition, duration: float, n_folded: int
     ) -> tuple[Atoms, KineticEvent, np.ndarray]:
         after = transition.after(crystal)
+        event = KineticEvent(transition.process.kind, transition.atom, duration, crystal, n_folded, transition)
+        if event.kind == "detach":
+            return self._relaxed(after, crystal.positions[[transition.atom]]), event, np.array([], dtype=int)
         far = np.linalg.norm(transition.final, axis=1) > self.settings.table.saddles.same
         moved = transition.atoms[far]
         if self.settings.relax_every and (self.state.step + 1) % self.settings.relax_every == 0:
-            after = self._relaxed(after, moved)
-        process = transition.process
-        event = KineticEvent(process.kind, transition.atom, duration, process.barrier, process.barrier_std, n_folded)
+            after = self._relaxed(after, after.positions[moved])
         return after, event, moved
 
     def _attach(
@@ -227,12 +279,13 @@ class KineticGrowth:
         after = crystal.copy()
         after.append(Atom(species, flight(crystal, species, rng)[0]))
         moved = np.array([len(crystal)])
-        settled = self._relaxed(self._relaxed(after, moved), moved)  # where it lands, then where it has rolled to
-        return settled, KineticEvent("attach", len(crystal), duration, 0.0, 0.0, 1), moved
+        landed = self._relaxed(after, after.positions[moved])
+        settled = self._relaxed(landed, landed.positions[moved])  # where it has rolled to
+        return settled, KineticEvent("attach", len(crystal), duration, crystal, 1), moved
 
-    def _relaxed(self, crystal: Atoms, moved: np.ndarray) -> Atoms:
-        """What moved and what is near it, relaxed."""
-        region = cut(crystal, crystal.positions[moved], self.settings.relax_radius, self.model.reach)
+    def _relaxed(self, crystal: Atoms, places: np.ndarray) -> Atoms:
+        """What is near some places (n, 3), relaxed."""
+        region = cut(crystal, places, self.settings.relax_radius, self.model.reach)
         return region.put_back(crystal, relax([region.structure], self.model, self.settings.fmax, 400)[0].structure)
 
     # ------------------------------------------------------------------ folding
@@ -253,14 +306,40 @@ class KineticGrowth:
         if number is None:
             self._mobile = mobile if self._states else set()
             number = len(self._states)
-            self._states.append(_Visited(crystal, transitions, rates, np.full(len(rates), -1)))
-            for state in self._states:
-                for k in np.flatnonzero(state.targets < 0):
-                    transition = state.transitions[k]
-                    if set(moved_key(transition, self.settings.table.saddles.same)) <= self._mobile:
-                        target = self._find(transition.after(state.crystal).positions, crystal, self._mobile)
-                        state.targets[k] = -1 if target is None else target
+            same = self.settings.table.saddles.same
+            by_moved: dict[tuple[int, ...], list[int]] = {}
+            for k, transition in enumerate(transitions):
+                if transition.process.kind != "detach":
+                    by_moved.setdefault(moved_key(transition, same), []).append(k)
+            self._states.append(_Visited(crystal, transitions, rates, np.full(len(rates), -1), by_moved))
+            self._join()
         self._recent.append(number)
+
+    def _join(self) -> None:
+        """Note by which transitions the newest remembered state is joined to the others.
+
+        A transition can lead from one state to another only if the atoms that it moves are those that differ.
+        """
+        atoms = np.array(sorted(self._mobile), dtype=int)
+        new = len(self._states) - 1
+        places = np.array([state.crystal.positions[atoms] for state in self._states])
+        crystal = self._states[new].crystal
+        ways = nearest_images((places[new] - places).reshape(-1, 3), crystal).reshape(places.shape)
+        differs = (ways**2).sum(axis=2) > self._far**2
+        for other in range(new):
+            moved = tuple(atoms[differs[other]].tolist())
+            for start, end, way in ((other, new, ways[other]), (new, other, -ways[other])):
+                state = self._states[start]
+                for k in state.by_moved.get(moved, []):
+                    if state.targets[k] < 0 and self._leads(state.transitions[k], atoms, way):
+                        state.targets[k] = end
+
+    def _leads(self, transition: Transition, atoms: np.ndarray, way: np.ndarray) -> bool:
+        """Whether a transition takes these atoms (n,), in order, this way (n, 3), and no other of them anywhere."""
+        here = np.isin(transition.atoms, atoms)
+        off = way.copy()
+        off[np.searchsorted(atoms, transition.atoms[here])] -= (transition.final + transition.correction)[here]
+        return bool((off**2).sum(axis=1).max(initial=0.0) <= self._far**2)
 
     def _find(self, positions: np.ndarray, crystal: Atoms, mobile: set[int]) -> int | None:
         """Number of the remembered state with these atoms at these positions (n_atoms, 3)."""

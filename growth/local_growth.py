@@ -16,9 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_lengths, find_candidates
 from growth.energy_model import EnergyModel
-from growth.environment import Environment, Neighbourhood, Overlay, nearest_images, overlays
+from growth.environment import Environment, Neighbourhood, Overlay, overlays
 from growth.errors import NoSitesError
 from growth.observables import coordination
+from growth.periodic import nearest_images
 from growth.region import Region, cut
 from growth.relax import Relaxed, movable_atoms, relax
 from growth.simulator import boltzmann, pick

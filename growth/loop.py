@@ -33,6 +33,8 @@ from oracle import Dataset, FailedLabel
 
 INITIAL_SET, PROPOSE, DRAW, AUDIT = range(1, 5)
 """First words of the seeds of independent random streams."""
+HEAD_LEARNS = 1500
+"""Latest relaxations from which a site head learns."""
 NO_SITE_ATTEMPTS = 3
 """Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
 Report = Callable[[dict[str, Any]], None]
@@ -116,7 +118,8 @@ class Campaign:
         for index in range(self.config.walkers):
             lines = [line for line in events if line["walker"] == index]
             done = [line for line in lines if line["fate"] != "rejected"]
-            walker = Walker(index, State(replay(init(self.seed).crystal, done), len(done)))
+            time = float(done[-1].get("time") or 0.0) if done else 0.0
+            walker = Walker(index, State(replay(init(self.seed).crystal, done), len(done), time))
             for line in lines:
                 walker.attempt = walker.attempt + 1 if line["fate"] == "rejected" else 0
             for line in done:
@@ -164,7 +167,9 @@ class Campaign:
         walker.model_version = self.models.version
         walker.uniform = float(self._rng(DRAW, walker, with_attempt=False).random())
         kind = self._next_kind(walker)
-        arguments = (self.models.version, self.models.shared, walker.state, kind, self._entropy(PROPOSE, walker))
+        sure = self.config.ask.delta_e_tolerance / self.labels.calibration.delta_e
+        entropy = self._entropy(PROPOSE, walker)
+        arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure)
         self.pool.submit(Task("surrogate", "propose", str(walker.index), arguments))
 
     def _learn(self, least: int | None = None) -> None:
@@ -183,7 +188,8 @@ class Campaign:
             return
         self.models.under_way = self.labels.uids()
         version = self.models.version + 1
-        arguments = (self.models.shared, new, replayed, validation, version, self.config.seed + version)
+        seed, learnt = self.config.seed + version, self.run_directory.relaxations(HEAD_LEARNS)
+        arguments = (self.models.shared, new, replayed, validation, version, seed, learnt)
         self.pool.submit(Task("learner", "update", "update", arguments))
 
     def _ask(self, requests: Sequence[Request]) -> None:
@@ -222,6 +228,9 @@ class Campaign:
         if not isinstance(done.result, Proposal):
             self._on_no_sites(walker, done.result)
             return
+        search = {"walker": walker.index, "step": walker.state.step + 1, "attempt": walker.attempt}
+        self.run_directory.write_relaxations(search, done.result.learnt)
+        self._pass(walker, done.result)
         self._choose(walker, done.result, np.array([site.energy for site in done.result.sites]))
         reason = self._reason_to_ask(walker)
         if reason and self._learner_is_behind():
@@ -242,12 +251,24 @@ class Campaign:
         overdue = f"{walker.unasked} steps unasked" if limit is not None and walker.unasked >= limit else None
         return walker.doubt.reason(self.config.ask) or overdue
 
+    def _pass(self, walker: Walker, proposal: Proposal) -> None:
+        """Note what happened beyond doubt before what is proposed."""
+        if proposal.start is None:
+            return
+        for event in proposal.passed:
+            line = {"walker": walker.index, "model_version": walker.model_version, "attempt": walker.attempt}
+            self.run_directory.append("events", {**line, **event.to_dict(), "energy_std": None, "fate": "accepted"})
+        walker.state, walker.attempt = proposal.start, 0
+        self.run_directory.write_structures("grown", walker.index, walker.state.step, [walker.state.crystal])
+
     def _choose(self, walker: Walker, proposal: Proposal, energies: np.ndarray) -> None:
         """Draw a site by `energies` (n_sites,) with the step's own random number, and look at the doubt about it."""
-        kT = self.config.growth.kT
-        choice = draw(energies, kT, walker.uniform)
-        walker.proposal = replace(proposal, choice=choice, probabilities=boltzmann(energies, kT))
-        walker.doubt = self._doubt(walker.proposal)
+        if proposal.duration is None:
+            kT = self.config.growth.kT
+            choice = draw(energies, kT, walker.uniform)
+            proposal = replace(proposal, choice=choice, probabilities=boltzmann(energies, kT))
+        walker.proposal = proposal
+        walker.doubt = self._doubt(proposal)
 
     def _learner_is_behind(self) -> bool:
         """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
@@ -264,6 +285,7 @@ class Campaign:
             worst_force_std(chosen),
             self.config.growth.kT,
             self.labels.calibration,
+            all_count=proposal.duration is not None,
         )
 
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
@@ -297,6 +319,8 @@ class Campaign:
         proposal, doubt = walker.proposal, walker.doubt
         assert proposal is not None
         assert doubt is not None
+        if proposal.duration is not None:  # a barrier is a difference of all of them
+            wanted = max(wanted, 3)
         return to_label(proposal.choice, doubt, len(proposal.sites), int(min(wanted, max(self._budget_left(), 1))))
 
     def _ask_about(self, walker: Walker, sites: Sequence[int], reason: str, waits: bool) -> None:
@@ -388,8 +412,7 @@ class Campaign:
         scored = [chosen, *(site for site in proposal.sites if site is not chosen)]
         self.run_directory.write_sites(walker.index, step, scored)
         self.run_directory.write_structures("grown", walker.index, step, [walker.state.crystal])
-        change = {**event.to_dict(), "energy_std": chosen.energy_std, "time": None, "barrier": None}
-        self._log_event(walker, {**change, "fate": fate, "reason": reason})
+        self._log_event(walker, {**event.to_dict(), "energy_std": chosen.energy_std, "fate": fate, "reason": reason})
         walker.status, walker.attempt, walker.no_site_attempts, walker.proposal = "ready", 0, 0, None
         walker.unasked = walker.unasked + 1 if fate == "accepted" else 0
         if fate == "queried" and self.config.ask.learn_first:
@@ -421,7 +444,9 @@ class Campaign:
         return "hop" if walker.state.step % (1 + self.config.growth.hops_per_step) else "attach"
 
     def _finish_if_grown(self, walker: Walker) -> None:
-        if len(walker.state.crystal) >= self.config.growth.n_atoms and self._next_kind(walker) == "attach":
+        growth = self.config.growth
+        grown = len(walker.state.crystal) >= growth.n_atoms and self._next_kind(walker) == "attach"
+        if grown or (growth.max_events is not None and walker.state.step >= growth.max_events):
             walker.status = "done"
 
     def _entropy(self, purpose: int, walker: Walker, with_attempt: bool = True) -> list[int]:
@@ -475,4 +500,4 @@ class Campaign:
 
 def species_of(settings: GrowthSettings) -> list[str]:
     """Symbols of the arriving atoms."""
-    return [settings.species] if isinstance(settings.species, str) else list(settings.species)
+    return list(settings.fluxes)

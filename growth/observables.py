@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import pdist
 
 from growth.candidates import bond_radius, with_images
+from growth.periodic import narrowest, nearest_images
 
 BONDED = 1.25
 """Bond lengths below which two atoms count as neighbours (between the first and second shell of close packing)."""
@@ -51,6 +52,20 @@ def contacts(
 def coordination(structure: Atoms, stretch: float = BONDED, bond_length: float | None = None) -> np.ndarray:
     """Number of neighbours of each atom, (n_atoms,)."""
     return np.bincount(contacts(structure, stretch, bond_length)[0], minlength=len(structure))
+
+
+def coordination_of(structure: Atoms, atoms: np.ndarray) -> np.ndarray:
+    """Number of neighbours of some atoms (n,) that lie near one another, (n,), at a cost that size does not change."""
+    if len(atoms) == 0:
+        return np.zeros(0, dtype=int)
+    vectors = nearest_images(structure.positions - structure.positions[atoms[0]], structure)
+    distances = np.linalg.norm(vectors, axis=1)
+    reach = float(distances[atoms].max()) + 2 * BONDED * max(bond_radius(s) for s in set(structure.symbols))
+    near = np.flatnonzero(distances <= reach)
+    if 2 * reach >= narrowest(structure):
+        return coordination(structure)[atoms]
+    counts = coordination(Atoms(structure.numbers[near], vectors[near]))
+    return counts[np.searchsorted(near, atoms)]
 
 
 def parts(structure: Atoms, stretch: float = ATTACHED, bond_length: float | None = None) -> np.ndarray:

@@ -11,7 +11,7 @@ import numpy as np
 from ase import Atoms
 from ase.constraints import FixAtoms
 
-from growth.environment import nearest_images
+from growth.periodic import narrowest, nearest_images
 from growth.relax import movable_atoms
 
 
@@ -59,7 +59,7 @@ def cut(crystal: Atoms, centres: np.ndarray, radius: float, reach: float) -> Reg
         nearest[closer], towards[closer], whose[closer] = distances[closer], vectors[closer], k
     held = (nearest > radius) | ~movable_atoms(crystal)
     inside = nearest <= radius + reach
-    meets_itself = _width(crystal, centres) + 2 * (radius + reach) > _narrowest(crystal)
+    meets_itself = _width(crystal, centres) + 2 * (radius + reach) > narrowest(crystal)
     atoms = np.arange(len(crystal)) if meets_itself or inside.all() else np.flatnonzero(inside)
     piece = crystal[atoms]
     piece.info, piece.constraints = {}, [FixAtoms(np.flatnonzero(held[atoms]))]
@@ -73,11 +73,3 @@ def cut(crystal: Atoms, centres: np.ndarray, radius: float, reach: float) -> Reg
 def _width(crystal: Atoms, centres: np.ndarray) -> float:
     """How far the centres lie apart, Å."""
     return float(np.linalg.norm(nearest_images(centres - centres[0], crystal), axis=1).max() * 2)
-
-
-def _narrowest(crystal: Atoms) -> float:
-    """Least distance between opposite faces of the cell in periodic directions, Å; infinite for a cluster."""
-    if not crystal.pbc.any():
-        return float("inf")
-    heights = 1.0 / np.linalg.norm(np.linalg.inv(crystal.cell.complete()[:]), axis=0)
-    return float(heights[crystal.pbc].min())

@@ -129,6 +129,8 @@ def certificate_table(certificate: Mapping[str, Any]) -> Table:
     table.add_row("energy MAE", _figure(certificate, "energy_mae_mev_per_atom", "meV/atom"))
     table.add_row("force MAE", _figure(certificate, "force_mae_mev_per_A", "meV/Å"))
     table.add_row("ΔE MAE of competing sites", _figure(certificate, "delta_e_mae_mev", "meV"))
+    if certificate.get("barrier_mae_mev") is not None:
+        table.add_row("barrier MAE", _figure(certificate, "barrier_mae_mev", "meV"))
     table.add_row("oracle's best site ranked first", f"{certificate['best_site_first']} of {of} steps")
     for final in certificate.get("final_relaxed", []):
         table.add_row(
@@ -168,7 +170,7 @@ def _energy_figure(run: RunDirectory) -> Figure:
         lines = [line for line in events if line["walker"] == walker]
         size = np.array([line["n_atoms"] for line in lines])
         energy = np.array([line["energy"] for line in lines]) / size
-        std = np.array([line["energy_std"] for line in lines]) / size
+        std = np.array([line["energy_std"] or 0.0 for line in lines]) / size  # none where beyond doubt
         (curve,) = axes.plot(size, energy, lw=1.5, label=f"walker {walker}")
         axes.fill_between(size, energy - 2 * std, energy + 2 * std, color=curve.get_color(), alpha=0.25, lw=0)
     axes.set(xlabel="atoms", ylabel="energy per atom (eV)", title="growth, with a band of ±2 std of the committee")

@@ -2,7 +2,7 @@
 
 ```
 config.yaml   seed.json      events.jsonl    metrics.jsonl      provenance.jsonl
-summary.json  certificate.json  *.png
+relaxations.jsonl  summary.json  certificate.json  *.png
 grown/w00/000123.extxyz      the crystal of walker 0 after step 123
 sites/w00/000123.extxyz      the competing sites of that step as the surrogate scored them, the accepted one first
 dataset/                     labelled structures that the learner sees      certificate/   labels that it never sees
@@ -16,6 +16,7 @@ import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from ase.io import read
 from filelock import FileLock, Timeout
 
 from growth.errors import InputError
+from growth.promising import Relaxations
 from growth.relax import movable_atoms
 from growth.sites import Site
 from oracle.durable import append_lines, read_lines, sync_directory, write_whole
@@ -35,6 +37,7 @@ from oracle.worker import pack, unpack
 
 MAY_CHANGE = {
     "growth.n_atoms",
+    "growth.max_events",
     "budget",
     "certificate",
     "ray",
@@ -129,7 +132,7 @@ class RunDirectory:
     # ------------------------------------------------------------------ logs
 
     def append(self, log: str, line: Mapping[str, Any]) -> None:
-        """Add one JSON line to `log` (`events`, `metrics` or `provenance`), flushed to disk; a torn end is cut off."""
+        """Add one JSON line to `log` (such as `events`), flushed to disk; a torn end is cut off."""
         append_lines(self.path / f"{log}.jsonl", [dict(line)])
 
     def lines(self, log: str) -> list[dict[str, Any]]:
@@ -163,6 +166,22 @@ class RunDirectory:
         for site in sites:  # ASE reads one number as a scalar
             site.info["member_energies"] = np.atleast_1d(site.info["member_energies"])
         return sites
+
+    def write_relaxations(self, search: Mapping[str, int], learnt: Relaxations) -> None:
+        """Add what a search, told from others by some numbers, can teach a site head."""
+        if len(learnt):
+            arrays = {name: np.round(array, 5).tolist() for name, array in vars(learnt).items()}
+            self.append("relaxations", {**search, **arrays})
+
+    def relaxations(self, latest: int) -> Relaxations:
+        """The latest that were written; of a search done again after an interruption those of the last time."""
+        names = [field.name for field in fields(Relaxations)]
+        searches = {
+            tuple(value for key, value in line.items() if key not in names): [line[name] for name in names]
+            for line in self.lines("relaxations")
+        }
+        found = [Relaxations(*map(np.array, arrays)) for arrays in searches.values()]
+        return sum(found, Relaxations.none()).last(latest)
 
     def save_model(self, version: int, files: Mapping[str, bytes]) -> Path:
         """Store a model's files as models/vNNNN, whole or not at all."""

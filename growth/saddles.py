@@ -14,8 +14,8 @@ from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.energy_model import EnergyModel
-from growth.environment import nearest_images
 from growth.kinetics import frequencies, vineyard
+from growth.periodic import nearest_images
 from growth.relax import LbfgsMemory, Relaxed, longest, movable_atoms, relax
 
 Ask = Generator[np.ndarray, tuple[float, np.ndarray], "_Climbed"]

@@ -5,22 +5,26 @@ sites and draws one, `apply` builds the next state and the event that tells how.
 randomness is an argument; events rebuild the crystal exactly (`replay`).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
 from ase.units import kB
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from growth.deposition import DepositionSettings
 from growth.energy_model import EnergyModel
 from growth.errors import InputError, NoSitesError
 from growth.events import Event, Kind, replay
+from growth.kmc import KineticSettings
 from growth.observables import coordination
+from growth.promising import Relaxations
 from growth.relax import Relaxed, movable_atoms, relax
 from growth.sites import Site, SiteSettings, merged, search_sites
+from learner.site_head import SiteHead
 
 __all__ = [
     "Event",
@@ -40,8 +44,11 @@ __all__ = [
 ]
 
 
+Kinetics = Literal["boltzmann", "greedy", "kmc", "md"]
+
+
 class GrowthSettings(BaseModel):
-    """What grows, how far and how hot."""
+    """What grows, how far, how hot, and by which rules."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -49,11 +56,17 @@ class GrowthSettings(BaseModel):
         default="Al", description="symbol of arriving atoms, or symbol: relative flux"
     )
     n_atoms: int = Field(default=55, ge=1, description="growth ends when the crystal has so many atoms")
-    temperature_K: float = Field(
-        default=400.0, ge=0, description="of the choice among sites, exp(-E/kT); 0 takes the lowest"
+    kinetics: Kinetics = Field(
+        default="boltzmann",
+        description="boltzmann: each atom takes a site by exp(-E/kT); greedy: the lowest; kmc: atoms arrive with a "
+        "flux and move over barriers, in physical time; md: they fly in, and dynamics is run between arrivals",
     )
+    temperature_K: float = Field(default=400.0, ge=0, description="0: of the sites the lowest is taken")
+    max_events: int | None = Field(default=None, ge=1, description="growth also ends after so many events")
     hops_per_step: int = Field(default=0, ge=0, description="after each attachment, loose atoms offered a better place")
     sites: SiteSettings = SiteSettings()
+    kmc: KineticSettings = KineticSettings()
+    md: DepositionSettings = DepositionSettings()
 
     @field_validator("species")
     @classmethod
@@ -64,26 +77,61 @@ class GrowthSettings(BaseModel):
             raise ValueError(f"species: expected element symbols with fluxes above zero, got {species!r}")
         return species
 
+    @model_validator(mode="after")
+    def _agree(self) -> "GrowthSettings":
+        """What the kinetics need is there, and nothing is said twice."""
+        for part, name in (("kmc", "temperature_K"), ("md", "temperature_K"), ("md", "species")):
+            given = getattr(self, part)
+            if getattr(given, name) != type(given).model_fields[name].default:
+                raise ValueError(f"{part}.{name}: expected growth.{name} alone, which holds for every kinetics")
+        if self.kinetics in ("kmc", "md"):
+            if self.hops_per_step:
+                raise ValueError(
+                    f"hops_per_step: expected 0 with kinetics {self.kinetics}, where atoms move by themselves"
+                )
+            if self.temperature_K == 0:
+                raise ValueError(f"temperature_K: expected above 0 with kinetics {self.kinetics}")
+        closed = not self.kmc.flux and self.max_events is not None
+        if self.kinetics == "kmc" and not closed and set(self.kmc.flux) != set(self.fluxes):
+            expected = ", ".join(self.fluxes)
+            raise ValueError(f"kmc.flux: expected 1/(Å² s) for {expected}, or none together with growth.max_events")
+        return self
+
+    @property
+    def fluxes(self) -> dict[str, float]:
+        """Relative flux of each species."""
+        return {self.species: 1.0} if isinstance(self.species, str) else self.species
+
     @property
     def kT(self) -> float:
-        """eV."""
-        return kB * self.temperature_K
+        """eV, of the choice among sites."""
+        return 0.0 if self.kinetics == "greedy" else kB * self.temperature_K
+
+    @property
+    def in_time(self) -> KineticSettings:
+        """Of growth by events with barriers, at this temperature."""
+        return self.kmc.model_copy(update={"temperature_K": self.temperature_K})
+
+    def dynamics(self, species: str) -> DepositionSettings:
+        """Of the arrival of an atom, at this temperature."""
+        return self.md.model_copy(update={"temperature_K": self.temperature_K, "species": species})
 
 
 @dataclass(frozen=True)
 class State:
-    """A growing crystal. crystal: bare `Atoms`. step: events so far that changed or were offered to it."""
+    """A growing crystal. crystal: bare `Atoms`. step: events so far that changed or were offered to it. time: s."""
 
     crystal: Atoms
     step: int = 0
+    time: float = 0.0
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """Competing next crystals, and the one that chance took.
+    """Competing next crystals, and the one that chance took; in growth with a clock, the event that happens.
 
     Attributes:
-        kind: `attach`: an atom arrives. `hop`: a loose atom is offered other places.
+        kind: `attach`: an atom arrives. `hop`: a loose atom is offered other places. With a clock, any kind.
         species: symbol of the atom that moves.
         atom: its number in the next crystal.
         sites: competing sites, lowest energy first. Site structures have the atom last.
@@ -92,7 +140,11 @@ class Proposal:
         choice: the site drawn.
         energy_before: eV, of the crystal before the event. member_energies_before: (n_members,), eV.
         counts: what the search cost and rejected, see `search_sites`.
-        rejected: relaxed structures that were no sites.
+        rejected: relaxed structures that were no sites. learnt: what the search can teach a site head.
+        duration: s, until the event; None without a clock. With one, nothing is left to choose: the first of the sites
+            is what the event leads to, the others the saddle and the minimum that it came from.
+        barrier, barrier_std: eV; None where none is climbed.
+        passed: events that happened before, each beyond doubt. start: the state after these; None without any.
     """
 
     kind: Kind
@@ -106,6 +158,12 @@ class Proposal:
     member_energies_before: np.ndarray
     counts: dict[str, int]
     rejected: list[Atoms] = field(default_factory=list)
+    learnt: Relaxations = field(default_factory=Relaxations.none)
+    duration: float | None = None
+    barrier: float | None = None
+    barrier_std: float | None = None
+    passed: tuple[Event, ...] = ()
+    start: State | None = None
 
 
 def boltzmann(energies: np.ndarray, kT: float) -> np.ndarray:
@@ -132,24 +190,37 @@ def init(seed: Atoms, model: EnergyModel | None = None, settings: GrowthSettings
     return State(crystal)
 
 
-def propose(state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings) -> Proposal:
-    """Find sites for the next atom and draw one.
+def propose(
+    state: State,
+    model: EnergyModel,
+    rng: np.random.Generator,
+    settings: GrowthSettings,
+    head: SiteHead | None = None,
+) -> Proposal:
+    """Find sites for the next atom, with the help of a site head where there is one, and draw one.
 
     Raises:
         NoSitesError: nothing sound was found; carries the rejected structures.
     """
-    species = _arriving(settings.species, rng)
-    before = _as_it_is(state.crystal, model)
-    sites, counts, rejected = search_sites(state.crystal, species, model, settings.sites, rng)
+    species = arriving(settings.fluxes, rng)
+    before = as_it_is(state.crystal, model)
+    sites, counts, rejected, learnt = search_sites(state.crystal, species, model, settings.sites, rng, head)
     if not sites:
         reasons = {key: n for key, n in counts.items() if key.startswith("rejected") and n}
         raise NoSitesError(
             f"no site for {species} on {len(state.crystal)} atoms: {counts['n_raw']} raw, {reasons}", rejected
         )
-    return _drawn("attach", species, len(state.crystal), sites, None, before, (counts, rejected), rng, settings)
+    search = (counts, rejected, learnt)
+    return _drawn("attach", species, len(state.crystal), sites, None, before, search, rng, settings)
 
 
-def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings) -> Proposal:
+def propose_hop(
+    state: State,
+    model: EnergyModel,
+    rng: np.random.Generator,
+    settings: GrowthSettings,
+    head: SiteHead | None = None,
+) -> Proposal:
     """Take a loosely bound atom off, find where it could be instead, and draw among these places and its own.
 
     The atom is drawn among those with few neighbours, by exp(−coordination); it keeps its number. Its own place is
@@ -159,12 +230,12 @@ def propose_hop(state: State, model: EnergyModel, rng: np.random.Generator, sett
     species = state.crystal.get_chemical_symbols()[atom]
     rest = state.crystal.copy()
     del rest[atom]
-    before = _as_it_is(state.crystal, model)
-    here = _site_of(_relaxed_around(atom, state.crystal, model, settings.sites), atom)
-    found, counts, rejected = search_sites(rest, species, model, settings.sites, rng)
+    before = as_it_is(state.crystal, model)
+    here = site_of(_relaxed_around(atom, state.crystal, model, settings.sites), atom)
+    found, *search = search_sites(rest, species, model, settings.sites, rng, head)
     distinct = merged([here, *found], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
     sites = sorted(distinct, key=lambda site: site.energy)
-    return _drawn("hop", species, atom, sites, here, before, (counts, rejected), rng, settings)
+    return _drawn("hop", species, atom, sites, here, before, search, rng, settings)
 
 
 def _drawn(
@@ -174,13 +245,13 @@ def _drawn(
     sites: list[Site],
     here: Site | None,
     before: Relaxed,
-    search: tuple[dict[str, int], list[Atoms]],
+    search: Sequence[Any],
     rng: np.random.Generator,
     settings: GrowthSettings,
 ) -> Proposal:
     """One of the sites drawn by Boltzmann's probabilities; `here` is the present place of a hopping atom."""
     probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
-    counts, rejected = search
+    counts, rejected, learnt = search
     return Proposal(
         kind=kind,
         species=species,
@@ -193,6 +264,7 @@ def _drawn(
         member_energies_before=before.member_energies,
         counts=counts,
         rejected=rejected,
+        learnt=learnt,
     )
 
 
@@ -200,27 +272,23 @@ def apply(state: State, proposal: Proposal, choice: int | None = None) -> tuple[
     """The next state, and the event that leads to it.
 
     Args:
-        state: the one that the proposal was made for.
-        proposal: from `propose` or `propose_hop`.
+        state: the one that the proposal was made for, after what has `passed`.
+        proposal: from `propose`, `propose_hop`, or `growth.proposals`.
         choice: another site than the one drawn.
     """
     choice = proposal.choice if choice is None else choice
     site = proposal.sites[choice]
-    crystal = _renumbered(site.structure, proposal.atom)
-    changed = np.ones(len(crystal), dtype=bool)
-    old = state.crystal.positions
-    if proposal.kind == "hop":
-        changed = (crystal.positions != old).any(axis=1)
-    else:
-        changed[:-1] = (crystal.positions[:-1] != old).any(axis=1)
+    crystal = site.structure if proposal.kind == "detach" else _renumbered(site.structure, proposal.atom)
+    position, moved = changes(proposal.kind, proposal.atom, state.crystal, crystal)
+    time = None if proposal.duration is None else state.time + proposal.duration
     event = Event(
         step=state.step + 1,
         kind=proposal.kind,
         accepted=choice != proposal.stay,
         species=proposal.species,
         atom=proposal.atom,
-        position=crystal.positions[proposal.atom].tolist(),
-        moved={str(n): crystal.positions[n].tolist() for n in np.flatnonzero(changed)},
+        position=position,
+        moved=moved,
         n_atoms=len(crystal),
         energy=site.energy,
         energy_change=site.energy - proposal.energy_before,
@@ -229,14 +297,29 @@ def apply(state: State, proposal: Proposal, choice: int | None = None) -> tuple[
         n_candidates=len(proposal.sites),
         probability=float(proposal.probabilities[choice]),
         converged=site.converged,
+        time=time,
+        duration=proposal.duration,
+        barrier=proposal.barrier,
+        barrier_std=proposal.barrier_std,
     )
-    return State(crystal, event.step), event
+    return State(crystal, event.step, time or 0.0), event
+
+
+def changes(kind: Kind, atom: int, before: Atoms, after: Atoms) -> tuple[list[float], dict[str, list[float]]]:
+    """Where the atom of an event is (of one that left: was), and the positions of all that moved, as in `Event`."""
+    old = before.positions
+    position = (old if kind == "detach" else after.positions)[atom].tolist()
+    if kind == "detach":
+        old = np.delete(old, atom, axis=0)
+    changed = np.ones(len(after), dtype=bool)
+    changed[: len(old)] = (after.positions[: len(old)] != old).any(axis=1)
+    return position, {str(n): after.positions[n].tolist() for n in np.flatnonzero(changed)}
 
 
 def step(
     state: State, model: EnergyModel, rng: np.random.Generator, settings: GrowthSettings
 ) -> tuple[State, dict[str, Any]]:
-    """One atom arrives, then loose atoms are offered better places.
+    """One atom arrives at a site, then loose atoms are offered better places; in time see `growth.proposals`.
 
     Returns:
         The next state; info with `events` (list of `Event`), `proposals`, and the summed `counts` of all searches.
@@ -276,8 +359,8 @@ def loose_atom(crystal: Atoms, rng: np.random.Generator, bond_length: float | No
     return int(movable[pick(weights, rng.random())])
 
 
-def _arriving(species: dict[str, float] | str, rng: np.random.Generator) -> str:
-    fluxes = {species: 1.0} if isinstance(species, str) else species
+def arriving(fluxes: dict[str, float], rng: np.random.Generator) -> str:
+    """Symbol of the next atom, drawn by the fluxes."""
     if len(fluxes) == 1:
         return next(iter(fluxes))
     return list(fluxes)[pick(np.array(list(fluxes.values())) / sum(fluxes.values()), rng.random())]
@@ -288,7 +371,7 @@ def pick(probabilities: np.ndarray, uniform: float) -> int:
     return min(int(np.searchsorted(np.cumsum(probabilities), uniform, side="right")), len(probabilities) - 1)
 
 
-def _as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:
+def as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:
     """The crystal unmoved, with its prediction."""
     return relax([crystal], model, fmax=np.inf, max_steps=1)[0]
 
@@ -302,8 +385,8 @@ def _relaxed_around(atom: int, crystal: Atoms, model: EnergyModel, settings: Sit
     return relax([crystal], model, settings.fmax, settings.max_steps, movable)[0]
 
 
-def _site_of(present: Relaxed, atom: int) -> Site:
-    """The present crystal as a site of one of its atoms, which comes last."""
+def site_of(present: Relaxed, atom: int) -> Site:
+    """A crystal as a site of one of its atoms, which comes last."""
     order = [n for n in range(len(present.structure)) if n != atom] + [atom]
     position = present.structure.positions[atom].copy()
     return Site(

@@ -1,11 +1,12 @@
 """Adatom sites without a lattice: local minima of an energy model, found from raw touching positions.
 
-A funnel, widest where it is cheapest. Geometry proposes (candidates.py); the model's screen ranks the raw positions
-in one batch; the lowest and a few random ones are relaxed coarsely, in one batch; equal minima are merged; the best
-few are relaxed to the end on the full model.
+A funnel, widest where it is cheapest. Geometry proposes (candidates.py); the model's screen gives the raw positions'
+energies in one batch, and a site head that has learnt from earlier relaxations what they will be (promising.py); the
+best by either and a few random ones are relaxed coarsely, in one batch; equal minima are merged; the best few are
+relaxed to the end on the full model.
 
-A complete search (`SiteSettings.complete`) is no funnel: every raw candidate is relaxed, from a cover of the whole
-shell in which an adatom can be bound, and only what has met on the way down goes on as one.
+A complete search (`SiteSettings.complete`) is no funnel: every raw candidate is relaxed (or a share of them), from a
+cover of the whole shell in which an adatom can be bound, and only what has met on the way down goes on as one.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,9 @@ from scipy.spatial import cKDTree
 from growth.candidates import Candidates, bond_lengths, distances_by_species, find_candidates, with_images
 from growth.energy_model import CountingModel, EnergyModel
 from growth.observables import flaw, n_parts, pair_distances
+from growth.promising import APART, Relaxations, promising, site_features
 from growth.relax import ENERGY_NOISE, Relaxed, movable_atoms, relax
+from learner.site_head import SiteHead
 
 MET = 0.05
 """Å; relaxations of a complete search whose atoms have come so near one another go on as one."""
@@ -45,6 +48,9 @@ class SiteSettings(BaseModel):
         description="every minimum is wanted, in cavities too: all candidates of a cover are relaxed; dear",
     )
     spacing: float = Field(default=0.2, gt=0, description="bond lengths between a complete search's raw candidates")
+    share: float = Field(
+        default=1.0, gt=0, le=1, description="of a complete search's candidates that are relaxed, the promising ones"
+    )
     max_ranked: int | None = Field(
         default=48, ge=1, description="raw candidates whose energy the screen is asked for; none: all"
     )
@@ -94,16 +100,26 @@ class Site:
 
 
 def find_sites(
-    structure: Atoms, species: str, model: EnergyModel, settings: SiteSettings, rng: np.random.Generator
+    structure: Atoms,
+    species: str,
+    model: EnergyModel,
+    settings: SiteSettings,
+    rng: np.random.Generator,
+    head: SiteHead | None = None,
 ) -> list[Site]:
     """Adatom sites on a structure, lowest energy first; empty when none survives. See `search_sites`."""
-    return search_sites(structure, species, model, settings, rng)[0]
+    return search_sites(structure, species, model, settings, rng, head)[0]
 
 
 def search_sites(
-    structure: Atoms, species: str, model: EnergyModel, settings: SiteSettings, rng: np.random.Generator
-) -> tuple[list[Site], dict[str, int], list[Atoms]]:
-    """Adatom sites, what the search cost and lost, and the relaxed structures it rejected.
+    structure: Atoms,
+    species: str,
+    model: EnergyModel,
+    settings: SiteSettings,
+    rng: np.random.Generator,
+    head: SiteHead | None = None,
+) -> tuple[list[Site], dict[str, int], list[Atoms], Relaxations]:
+    """Adatom sites, what the search cost and lost, the relaxed structures it rejected, and what it can teach.
 
     Args:
         structure: cluster or slab, left unchanged; atoms under `FixAtoms` do not move.
@@ -111,23 +127,26 @@ def search_sites(
         model: energy model; its `screen` ranks and relaxes coarsely.
         settings: see `SiteSettings`.
         rng: draws the random share and the nudges; both turn with the structure.
+        head: helps to choose what is relaxed.
 
     Returns:
         Sites, lowest energy first, at most `settings.n_competing` (a large number for all of a complete search).
         Counts: n_raw, n_ranked, n_relaxed, n_distinct, n_sites, rejected_escaped, rejected_overlap, rejected_broken,
             rejected_not_finite, screen_calls, screen_atoms, full_calls, full_atoms (structures and atoms evaluated).
         Rejected structures.
+        Sound coarse relaxations, for a site head.
     """
     counted = CountingModel(model)
     substrate = _bare(structure)
     raw = find_candidates(substrate, species, settings.bond_length, settings.spacing if settings.complete else None)
-    chosen = _choose(raw, substrate, species, counted.screen, settings, rng)
+    chosen, features, empty = _choose(raw, substrate, species, counted.screen, settings, rng, head)
     if settings.complete:
         coarse = _together(substrate, species, chosen, counted.screen, settings)
         coarse = _minima(coarse, counted.screen, settings)
     else:
         coarse = _relaxed(substrate, species, chosen, counted.screen, settings)
     sound, rejected = _sorted_out(coarse, structure, settings)
+    learnt = _taught(sound, chosen, features, empty)
     distinct = (
         sound if settings.complete else merged(sound, 4 * settings.energy_tolerance, 2 * settings.distance_tolerance)
     )
@@ -151,7 +170,7 @@ def search_sites(
         "full_calls": counted.structures,
         "full_atoms": counted.atoms,
     }
-    return sites, counts, [site.structure for _, site in rejected + rejected_late]
+    return sites, counts, [site.structure for _, site in rejected + rejected_late], learnt
 
 
 def _bare(structure: Atoms) -> Atoms:
@@ -175,17 +194,45 @@ def _choose(
     screen: EnergyModel,
     settings: SiteSettings,
     rng: np.random.Generator,
-) -> Candidates:
-    """The raw candidates worth a relaxation: lowest by the screen's energy, and a few at random."""
+    head: SiteHead | None,
+) -> tuple[Candidates, np.ndarray | None, float]:
+    """The raw candidates worth a relaxation: the promising ones, and a few at random.
+
+    Returns:
+        Candidates; their features (n, f), None where all are relaxed unseen; energy of the substrate, eV.
+    """
     ranked = _ranked(raw, settings)
-    if settings.complete or settings.max_candidates is None or len(ranked) <= settings.max_candidates:
-        return _nudged(ranked, settings.nudge, rng)
-    energies = screen([with_adatom(substrate, species, position) for position in ranked.positions]).energies
-    order = np.argsort(np.where(np.isfinite(energies), energies, np.inf), kind="stable")
-    n_random = round(settings.random_share * settings.max_candidates)
-    lowest, others = np.split(order, [settings.max_candidates - n_random])
-    drawn = rng.choice(others, size=n_random, replace=False)
-    return _nudged(ranked[np.concatenate([lowest, drawn])], settings.nudge, rng)
+    most = round(settings.share * len(ranked)) if settings.complete else settings.max_candidates
+    if most is None or len(ranked) <= most:
+        return _nudged(ranked, settings.nudge, rng), None, np.nan
+    places = [with_adatom(substrate, species, position) for position in ranked.positions]
+    empty, *energies = screen([substrate, *places]).energies
+    raised = np.array(energies) - empty
+    raised[~np.isfinite(raised)] = np.inf
+    features = site_features(substrate, species, ranked.positions, np.minimum(raised, 1e6))
+    orders = [np.argsort(raised, kind="stable")]
+    if head is not None:
+        orders.insert(0, np.argsort(head(features).energy, kind="stable"))
+    n_random = round(settings.random_share * most)
+    apart = APART * float(bond_lengths(substrate, species, settings.bond_length).max())
+    best = promising(ranked.positions, orders, most - n_random, apart)
+    others = np.setdiff1d(orders[-1], best, assume_unique=True)
+    drawn = rng.choice(others[np.argsort(raised[others], kind="stable")], size=n_random, replace=False)
+    chosen = np.concatenate([best, drawn])
+    return _nudged(ranked[chosen], settings.nudge, rng), features[chosen], float(empty)
+
+
+def _taught(sound: Sequence[Site], chosen: Candidates, features: np.ndarray | None, empty: float) -> Relaxations:
+    """What sound coarse relaxations tell a site head."""
+    if features is None:
+        return Relaxations.none()
+    number = {position.tobytes(): k for k, position in enumerate(chosen.positions)}
+    known = [(site, number[site.raw_position.tobytes()]) for site in sound if site.raw_position.tobytes() in number]
+    return Relaxations(
+        features[[k for _, k in known]],
+        np.array([site.energy - empty for site, _ in known]),
+        np.array([float(np.linalg.norm(site.position - site.raw_position)) for site, _ in known]),
+    )
 
 
 def _ranked(raw: Candidates, settings: SiteSettings) -> Candidates:

@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,16 @@ from ase import Atoms
 
 from growth.energy_model import CommitteeModel
 from growth.errors import NoSitesError
-from growth.simulator import GrowthSettings, Kind, Proposal, State, propose, propose_hop
+from growth.promising import Relaxations
+from growth.proposals import Proposer
+from growth.simulator import GrowthSettings, Kind, Proposal, State
 from learner import Committee, TrainSettings, UpdateSettings, train, update
 from learner.settings import DeviceName, NetworkSettings
+from learner.site_head import SiteHead
 
 Files = dict[str, bytes]
+ENOUGH = 30
+"""Relaxations from which on a site head is taught."""
 
 
 def set_threads(threads: int) -> None:
@@ -35,25 +41,27 @@ class SurrogateWorker:
 
     def __init__(self, settings: GrowthSettings, threads: int = 1, device: DeviceName = "auto") -> None:
         set_threads(threads)
-        self._settings, self._device = settings, device
+        self._proposer, self._device = Proposer(settings), device
         self._version = -1
         self._model: CommitteeModel | None = None
+        self._head: SiteHead | None = None
 
     def propose(
-        self, version: int, files: Files, state: State, kind: Kind, entropy: Sequence[int]
+        self, version: int, files: Files, state: State, kind: Kind, entropy: Sequence[int], walker: int, sure: float
     ) -> Proposal | list[Atoms]:
-        """Competing next crystals of `state` on model `version` (its `files`), and the one that was drawn.
+        """The next step of a walker at `state` on model `version` (its `files`); see `Proposer.propose`.
 
         Returns:
             A `Proposal`; where no sound site was found, the structures that the search ended in, for the oracle to see.
         """
         if version != self._version or self._model is None:
-            self._model = CommitteeModel(committee_of(files).to(self._device))
+            committee, self._head = model_of(files)
+            self._model = CommitteeModel(committee.to(self._device))
             self._version = version
-        state = State(state.crystal.copy(), state.step)  # what Ray hands out is read-only
-        search = propose if kind == "attach" else propose_hop
+        state = replace(state, crystal=state.crystal.copy())  # what Ray hands out is read-only
+        rng = np.random.default_rng(list(entropy))
         try:
-            return search(state, self._model, np.random.default_rng(list(entropy)), self._settings)
+            return self._proposer.propose(state, self._model, rng, kind, walker, sure, self._head)
         except NoSitesError as error:
             return error.structures
 
@@ -93,27 +101,34 @@ class LearnerWorker:
         validation: Sequence[Atoms],
         version: int,
         seed: int,
+        learnt: Relaxations,
     ) -> tuple[Files, dict[str, Any]]:
-        """The committee of `files` trained on; where it got worse, the old one and `promoted: False`."""
-        result = update(committee_of(files), new, replay, validation, settings=self._update, seed=seed)
+        """The committee of `files` trained on; where it got worse, the old one and `promoted: False`.
+
+        With it goes a site head that knows what the walkers' searches have `learnt`.
+        """
+        result = update(model_of(files)[0], new, replay, validation, settings=self._update, seed=seed)
         metrics = {"promoted": result.promoted, **result.metrics}
-        return files_of(result.committee, version, metrics), metrics
+        head = learnt.head() if len(learnt) >= ENOUGH else None
+        return files_of(result.committee, version, metrics, head), metrics
 
     def close(self) -> None:
         """Nothing is held between calls."""
 
 
-def committee_of(files: Files) -> Committee:
-    """The committee whose model directory holds `files`."""
+def model_of(files: Files) -> tuple[Committee, SiteHead | None]:
+    """The committee whose model directory holds `files`, and the site head, if there is one."""
     with tempfile.TemporaryDirectory(prefix="kossel-model-") as folder:
         for name, content in files.items():
             (Path(folder) / name).write_bytes(content)
-        return Committee.load(Path(folder))
+        return Committee.load(Path(folder)), SiteHead.load(folder)
 
 
-def files_of(committee: Committee, version: int, metrics: Mapping[str, Any]) -> Files:
-    """The model directory of `committee` as values that travel between machines."""
+def files_of(committee: Committee, version: int, metrics: Mapping[str, Any], head: SiteHead | None = None) -> Files:
+    """The model directory of a committee, and its site head, as values that travel between machines."""
     with tempfile.TemporaryDirectory(prefix="kossel-model-") as folder:
         target = Path(folder) / "model"
         committee.save(target, version=version, metrics=dict(metrics))
+        if head is not None:
+            head.save(target)
         return {file.name: file.read_bytes() for file in target.iterdir()}

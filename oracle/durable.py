@@ -9,19 +9,22 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TextIO
 
 _BLOCK = 1 << 16
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a file so that after a crash it is there with all of `text`, or not at all."""
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Write a file so that after a crash it is there with all of its content, or not at all."""
     with whole_file(path) as file:
-        file.write(text)
+        if isinstance(content, bytes):
+            file.buffer.write(content)
+        else:
+            file.write(content)
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[IO[str]]:
+def whole_file(path: Path) -> Iterator[TextIO]:
     """Open a text file to write piece by piece; it takes its name when the block ends well, else it is dropped."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:

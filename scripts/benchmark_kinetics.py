@@ -32,9 +32,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from growth.emt import EMTModel
 from growth.energy_model import ModelCalculator
-from growth.environment import nearest_images
 from growth.event_table import EventTable, TableSettings
 from growth.kmc import KineticGrowth, KineticSettings, KineticState
+from growth.periodic import nearest_images
 from growth.relax import relax
 from oracle.durable import write_whole
 from scripts.surrogates.page import table

@@ -68,7 +68,7 @@ def measured(case: Case, spacing: float) -> dict[str, Any]:
         "grid_cpu_seconds": grid_seconds,
     }
     start = time.process_time()
-    sites, counts, _ = search_sites(substrate, case.species, model, complete(spacing), np.random.default_rng(0))
+    sites, counts, *_ = search_sites(substrate, case.species, model, complete(spacing), np.random.default_rng(0))
     bound = [site for site in sites if site.energy < BOUND and site.converged]
     x, energies = np.array([s.position for s in bound]), np.array([s.energy for s in bound])
     result |= {

@@ -65,23 +65,33 @@ def test_the_end_of_a_process_is_a_minimum(table: EventTable) -> None:
 
 def test_how_much_is_missing_is_told(table: EventTable) -> None:
     (entry,) = next(iter(table.entries.values()))
-    assert entry.n_searches == 12
+    assert entry.n_searches in (6, 12)
     assert 0 < entry.n_fruitful <= 12
     assert 0 <= entry.missing <= 1
     assert sum(p.found for p in entry.processes) == entry.n_fruitful
+    assert any(p.directed for p in entry.processes)
 
 
-def test_a_table_is_read_as_it_was_written(table: EventTable, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["table.jsonl", "table.jsonl.gz"])
+def test_a_table_is_read_as_it_was_written(name: str, table: EventTable, tmp_path: Path) -> None:
     slab = slab_with_adatom()
-    table.save(tmp_path / "table.jsonl")
+    table.save(tmp_path / name)
     model = CountingModel(EMTModel(["Cu"]))
-    again = EventTable.load(tmp_path / "table.jsonl", model)
+    again = EventTable.load(tmp_path / name, model)
     assert again.settings == table.settings
     found, known = (t.transitions(slab, np.random.default_rng(0)) for t in (again, table))
     assert model.structures == 0
     for a, b in zip(found, known, strict=True):
         assert a.process.barrier == b.process.barrier
         assert (a.after(slab).positions == b.after(slab).positions).all()
+
+
+def test_a_torn_archive_is_no_table(table: EventTable, tmp_path: Path) -> None:
+    path = tmp_path / "table.jsonl.gz"
+    table.save(path)
+    path.write_bytes(path.read_bytes()[:-40])
+    with pytest.raises(InputError, match="expected an event table"):
+        EventTable.load(path, EMTModel(["Cu"]))
 
 
 @pytest.mark.parametrize("content", ["", "{}\n{}", '{"radius": -1}', "not json"])
@@ -99,3 +109,4 @@ def test_kinds() -> None:
     exchange = np.array([[2.5, 0, 0], [2.5, 0, 0], [0, 0, 0]])
     concerted = np.array([[0, 0, 2.5], [0, 0, 2.5], [0, 0, 0]])
     assert [kind_of(before, d) for d in (hop, exchange, concerted)] == ["hop", "exchange", "concerted"]
+    assert kind_of(before, 0.3 * hop) == "hop"  # short ways are ways too

@@ -258,3 +258,46 @@ def test_a_walker_that_asked_waits_for_the_model_that_has_learnt_the_answer(tmp_
     asked = [k for k, kind in enumerate(kinds) if kind == "error"]
     assert [event["fate"] for event in events_of(tmp_path / "run")] == ["queried"] * 3
     assert all("model" in kinds[a + 1 : b + 1] for a, b in zip(asked, asked[2:], strict=False))  # two sites a step
+
+
+IN_TIME = [
+    "walkers=1",
+    "structure={kind: slab, species: Al, facet: '100', repeat: [3, 3, 3]}",
+    "growth.kinetics=kmc",
+    "growth.hops_per_step=0",
+    "growth.n_atoms=30",
+    "learner.train.steps=300",
+    "growth.max_events=6",
+    "growth.temperature_K=300",
+    "growth.kmc={flux: {Al: 1.0e+3}, table: {max_searches: 8, batch: 8, highest: 1.5, radius: 5.0, "
+    "saddles: {radius: 4.5, fmax: 0.05, max_calls: 150}}}",
+    "ask.audit_probability=1.0",
+    "ask.delta_e_tolerance=1.0",
+    "ask.energy_tolerance=1.0",
+    "ask.force_tolerance=10",
+    "certificate={path_steps: 2, site_steps: 2, relax_final: false}",
+]
+
+
+def test_growth_in_time_is_told_checked_and_resumed(tmp_path: Path) -> None:
+    config, run = small(*IN_TIME), tmp_path / "run"
+    launch(small(*IN_TIME, "growth.max_events=2"), run)
+    first = events_of(run)
+    launch(config, run)
+    lines = [line for line in events_of(run) if line["fate"] != "rejected"]
+    assert lines[: len(first)] == first
+    assert [line["step"] for line in lines] == list(range(1, len(lines) + 1))
+    times = [line["time"] for line in lines]
+    assert times == sorted(times)
+    assert times[0] > 0
+    assert {line["kind"] for line in lines} >= {"attach"}
+    last = read(sorted((run / "grown" / "w00").glob("*.extxyz"))[-1])
+    rebuilt = replay(init(make_seed(config.structure)).crystal, lines)
+    assert (rebuilt.positions == last.positions).all()
+    metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    audits = [line for line in metrics if line["what"] == "error" and line["reason"] == "audit"]
+    climbed = [line for line in lines if line["barrier"] is not None and line["energy_std"] is not None]
+    assert climbed, "no event in time climbed a barrier"
+    groups = {line["group"] for line in audits}
+    assert len(audits) >= len(groups) + 2 * min(len(climbed), 1)  # saddle and minimum beside where it led
+    assert "barrier_mae_mev" in json.loads((run / "certificate.json").read_text())

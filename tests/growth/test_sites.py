@@ -124,7 +124,7 @@ def test_sites_are_sorted_distinct_minima() -> None:
     structure = fcc14()
     structure.rattle(0.1, seed=1)
     before = structure.positions.copy()
-    sites, counts, _ = search_sites(structure, "Al", model, SiteSettings(), np.random.default_rng(0))
+    sites, counts, *_ = search_sites(structure, "Al", model, SiteSettings(), np.random.default_rng(0))
     assert np.array_equal(structure.positions, before)
     assert 1 < len(sites) <= 5
     energies = [site.energy for site in sites]
@@ -182,7 +182,7 @@ def test_a_complete_search_misses_no_minimum_of_a_dense_one(build: Callable[[], 
     species = str(substrate.symbols[0])
     model = RigidEMT(substrate, species)
     reference = dense_minima(model, spacing=0.6)
-    sites, counts, _ = search_sites(substrate, species, model, COMPLETE, np.random.default_rng(0))
+    sites, counts, *_ = search_sites(substrate, species, model, COMPLETE, np.random.default_rng(0))
     positions, energies = np.array([site.position for site in sites]), np.array([site.energy for site in sites])
     found = same(reference.positions, reference.energies, positions, energies, model).any(axis=1)
     assert len(reference.energies) > 10
@@ -260,7 +260,7 @@ def test_the_full_model_decides_and_the_screen_does_the_work() -> None:
             return self.inner
 
     structure = Atoms("Ar4", 1.1 * np.array([[0, 0, 0], [1, 0, 0], [0.5, 0.87, 0], [0.5, 0.29, 0.82]]))
-    _, counts, _ = search_sites(
+    _, counts, *_ = search_sites(
         structure, "Ar", Screened(), SiteSettings(bond_length=1.1, n_competing=1), np.random.default_rng(0)
     )
     assert counts["screen_calls"] > 0
