@@ -22,6 +22,7 @@ from ase import Atoms
 from ase.build import fcc100, fcc111
 from ase.constraints import FixAtoms
 from ase.data import covalent_radii
+from ase.io import write
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -29,10 +30,11 @@ from growth.emt import EMTModel
 from growth.event_table import EventTable, TableSettings
 from growth.kinetics import flux_of_monolayers
 from growth.kmc import KineticGrowth, KineticSettings, KineticState, open_area
-from growth.observables import BONDED, parts
+from growth.observables import BONDED, coordination, parts
 from growth.relax import relax
 from growth.saddles import SaddleSettings
 from oracle.durable import write_whole
+from scripts.surrogates.page import table
 
 ROOT = Path(__file__).resolve().parents[1]
 LATTICE = 3.5898
@@ -74,11 +76,18 @@ def islands(crystal: Atoms, n_substrate: int) -> np.ndarray:
     return np.sort(np.bincount(parts(crystal[n_substrate:], BONDED), minlength=1))[::-1]
 
 
+def arrived_in_islands(crystal: Atoms, n_substrate: int) -> Atoms:
+    """The atoms that arrived and are bound to others that did."""
+    arrived = crystal[n_substrate:]
+    piece = parts(arrived, BONDED)
+    return arrived[np.bincount(piece, minlength=1)[piece] > 1] if len(arrived) else arrived
+
+
 def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int, out: Path) -> dict[str, Any]:
     """One run."""
     path = out / f"table-{given.face}.jsonl.gz"
-    table = EventTable.load(path, MODEL) if path.exists() else EventTable(MODEL, TABLE)
-    table.settings = TABLE.model_copy(update={"most_neighbours": given.most_neighbours})
+    events = EventTable.load(path, MODEL) if path.exists() else EventTable(MODEL, TABLE)
+    events.settings = TABLE.model_copy(update={"most_neighbours": given.most_neighbours})
     crystal = terrace(given.face, given.width)
     n_substrate, n_sites = len(crystal), given.width**2
     settings = KineticSettings(
@@ -88,23 +97,25 @@ def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int,
         relax_radius=4.5,
         fmax=0.03,
         fold_faster=1e3 * flux * n_sites,
-        table=table.settings,
+        table=events.settings,
     )
-    growth, rng = KineticGrowth(MODEL, settings, KineticState(crystal), table), np.random.default_rng(seed)
+    growth, rng = KineticGrowth(MODEL, settings, KineticState(crystal), events), np.random.default_rng(seed)
     kinds: dict[str, int] = {}
     began = told = time.perf_counter()
-    known = len(table.entries)
+    known = len(events.entries)
     while (n := len(growth.state.crystal) - n_substrate) < given.coverage * n_sites:
         _, event = growth.step(rng)
         kinds[event.kind] = kinds.get(event.kind, 0) + 1
-        if len(table.entries) >= known + 10 or time.perf_counter() - told > 30:
-            table.save(path)
-            known, told = len(table.entries), time.perf_counter()
+        if len(events.entries) >= known + 10 or time.perf_counter() - told > 30:
+            events.save(path)
+            known, told = len(events.entries), time.perf_counter()
             print(f"{n} atoms, {sum(kinds.values())} events, {known} surroundings, {told - began:.0f} s", flush=True)
-    table.save(path)
+    events.save(path)
     sizes = islands(growth.state.crystal, n_substrate)
     name = f"cu{given.face}-{temperature:g}K-{flux:g}-{seed}"
     picture(growth.state.crystal, n_substrate, out / f"{name}.png")
+    write(out / f"{name}.extxyz", growth.state.crystal[n_substrate:])
+    islands_only = arrived_in_islands(growth.state.crystal, n_substrate)
     return {
         "face": given.face,
         "temperature_K": temperature,
@@ -114,8 +125,9 @@ def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int,
         "most_neighbours": given.most_neighbours,
         "time_s": growth.state.time,
         "events": kinds,
-        "surroundings": len(table.entries),
+        "surroundings": len(events.entries),
         "sizes": sizes.tolist(),
+        "bonds_per_atom": float(coordination(islands_only).mean()) if len(islands_only) else 0.0,
         "islands_per_site": float((sizes > 1).sum() / n_sites),
         "cpu_s": time.perf_counter() - began,
     }
@@ -151,6 +163,52 @@ def exponent(rows: list[dict[str, Any]]) -> dict[str, float] | None:
     return {"exponent": float(slope), "error": error, "expected": 1 / 3}
 
 
+def page(out: Path) -> str:
+    """All runs of a folder, as a page."""
+    rules = (__doc__ or "").split("\n\n")[2].replace("\n", " ").strip()
+    lines = ["# Islands of the first tenth of a layer", "", f"{rules} (`python scripts/benchmark_islands.py`)", ""]
+    for face in ("100", "111"):
+        path = out / f"islands-{face}.json"
+        found = json.loads(path.read_text()) if path.exists() else {"runs": []}
+        if not found["runs"]:
+            continue
+        rows = [
+            [
+                f"{r['temperature_K']:g}",
+                f"{r['flux_ML_s']:g}",
+                str(r["seed"]),
+                f"{r['width']} × {r['width']}",
+                str(r["most_neighbours"]),
+                f"{r['islands_per_site'] * r['width'] ** 2:.0f}",
+                f"{r['bonds_per_atom']:.2f}",
+                f"{sum(r['events'].values()):,}",
+                f"{r['time_s']:.1e}",
+                f"{r['cpu_s']:.0f}",
+            ]
+            for r in sorted(found["runs"], key=lambda r: (r["temperature_K"], -r["flux_ML_s"], r["seed"]))
+        ]
+        lines += [f"## Cu({face})", ""]
+        columns = ["K", "flux, ML/s", "seed", "sites", "active up to", "islands", "bonds an atom", "events", "s"]
+        lines += table([*columns, "run took, s"], rows)
+        for name, fit in found.get("exponents", {}).items():
+            if fit:
+                lines += [
+                    f"At {name.split('-')[1]} K the density of islands goes as the flux to the power of "
+                    f"{fit['exponent']:.2f} ± {fit['error']:.2f}; nucleation theory with pairs that hold expects 1/3.",
+                    "",
+                ]
+        shown = {(r["temperature_K"], r["flux_ML_s"]): r for r in reversed(found["runs"])}
+        for (temperature, flux), r in sorted(shown.items()):
+            name = f"cu{face}-{temperature:g}K-{flux:g}-{r['seed']}"
+            lines += [f"{temperature:g} K, {flux:g} ML/s:", "", f"![islands](islands/{name}.png)", ""]
+    lines += [
+        "*Active up to*: atoms with more neighbours than this are taken to stay. *Bonds an atom*: neighbours among the",
+        "atoms that arrived, of those in islands: 2 in chains, up to 4 in compact islands on (100), 6 on (111).",
+        "",
+    ]
+    return "\n".join(lines)
+
+
 def main() -> None:
     """Run what is not there yet."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -179,9 +237,11 @@ def main() -> None:
                 found["runs"].append(grown(given, temperature, flux, seed, given.out))
                 print(json.dumps(found["runs"][-1]), flush=True)
                 write_whole(path, json.dumps(found, indent=1) + "\n")
+                write_whole(given.out.with_suffix(".md"), page(given.out))
         rows = [r for r in found["runs"] if (r["face"], r["temperature_K"]) == (given.face, temperature)]
         found.setdefault("exponents", {})[f"{given.face}-{temperature:g}"] = exponent(rows)
     write_whole(path, json.dumps(found, indent=1) + "\n")
+    write_whole(given.out.with_suffix(".md"), page(given.out))
 
 
 if __name__ == "__main__":

@@ -238,7 +238,7 @@ def _copies(crystal: Atoms) -> dict[float, int]:
     return counts
 
 
-def folding(temperature_K: float = 300.0, n_exits: int = 60) -> dict[str, Any]:
+def folding(temperature_K: float = 600.0, n_exits: int = 60) -> dict[str, Any]:
     """Way out of the pair's flicker: when and how far apart the adatoms then are, folded and hop by hop."""
     table, found = None, {}
     for name, fold in (("hop by hop", None), ("folded", 1e4)):
