@@ -59,8 +59,8 @@ def carve(crystal: Atoms, targets: np.ndarray, max_atoms: int, bond_length: floa
 
     Raises:
         InputError: no targets, or not numbers of atoms, or one twice; max_atoms does not hold the targets and their
-            neighbours; the cell is so narrow that one atom is a neighbour of targets on two sides; the
-            targets lie so far apart that the cluster would be in pieces.
+            neighbours; the cell is so narrow that one atom is a neighbour of targets on two sides; the targets lie so
+            far apart that the cluster would be in pieces.
     """
     targets = _checked(crystal, targets)
     if not crystal.pbc.any() and len(crystal) <= max_atoms:

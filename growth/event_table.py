@@ -97,13 +97,14 @@ class Entry:
 
     @property
     def missing(self) -> float:
-        """Chance that a random search that finds something finds what is not known; 1 before any did.
+        """Chance that the next random search that finds something finds what is not known; 1 before any did.
 
-        Good & Turing's share of what was found once. What a directed search found too would be known without it.
+        Good & Turing's share of what was found once, with one more such find counted, so that a few searches that
+        agree do not pass for many. What a directed search found too would be known without the random one.
         """
         by_chance = [process for process in self.processes if process.found]
         alone = sum(process.found == 1 and not process.directed for process in by_chance)
-        return alone / sum(process.found for process in by_chance) if by_chance else 1.0
+        return (alone + 1) / (sum(process.found for process in by_chance) + 1)
 
 
 @dataclass(frozen=True, eq=False)

@@ -31,7 +31,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float
 from scipy.special import betaincinv, stdtrit
 from scipy.stats import ks_2samp
 
@@ -125,6 +125,10 @@ class Prior:
     n: float = 4.0
     scale: float = 2.0
 
+    def __post_init__(self) -> None:
+        if not (0 <= self.n < math.inf and 0 < self.scale < math.inf):
+            raise InputError(f"a prior needs finite n ≥ 0 and scale > 0, not {self.n}, {self.scale}")
+
     def quantile(self, level: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
         """Score that a share `level` (0 to 1) of the prior's law stays within."""
         return np.asarray(self.scale * stdtrit(self.n, (1 + level) / 2))
@@ -208,8 +212,9 @@ class Conformal:
         """
         q = self.quantiles(level)
         tops = np.concatenate([[0.0], (self.edges + self.floor) * q[:-1]])
-        place = np.searchsorted(self.edges, std)
-        wide = np.maximum((std + self.floor) * q[place], np.maximum.accumulate(tops)[place])
+        finite = np.where(np.isfinite(std), std, 0.0)
+        place = np.searchsorted(self.edges, finite)
+        wide = np.maximum((finite + self.floor) * q[place], np.maximum.accumulate(tops)[place])
         return np.where(np.isfinite(std), wide, np.inf)
 
     def expected(self, std: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
@@ -274,10 +279,10 @@ def std_edges(
 ) -> Float[np.ndarray, " n_edges"]:
     """Where to divide labels by std, so that each part has enough of them.
 
-    The rule: divide where the poorer side keeps the largest effective n (Kish), then divide again the part that can
-    best bear it, while both sides keep `least` and there are fewer than `most` parts. Errors have no say in it, as
-    bins must not. Labels of unlike weight tell little together, so the first edge tends to fall on the std from which
-    the oracle is asked.
+    The rule: a part is divided where the poorer side keeps the largest effective n (Kish), if that is `least` or more;
+    of the parts that can be divided, the one that stands for most steps (the largest weight) goes first, until there
+    are `most`. Errors have no say in it, as in bins they must not. A part in which a few audits leave many queries
+    little say is poor, however many labels it has.
 
     Args:
         std: of each label, ≥ 0.
@@ -301,11 +306,12 @@ def std_edges(
     std, weights = std[order], weights[order]
     cuts = [0, len(std)]
     while len(cuts) <= most:
-        size, cut = max(_best_cut(std, weights, first, end) for first, end in pairwise(cuts))
-        if size < least:
+        parts = [(*_best_cut(std, weights, *part), float(weights[slice(*part)].sum())) for part in pairwise(cuts)]
+        possible = [(weight, cut) for poorer, cut, weight in parts if poorer >= least]
+        if not possible:
             break
-        cuts = sorted([*cuts, cut])
-    return std[np.array(cuts[1:-1], dtype=int) - 1]
+        cuts = sorted([*cuts, max(possible)[1]])
+    return np.asarray(std[np.array(cuts[1:-1], dtype=int) - 1])
 
 
 def coverage(
@@ -425,12 +431,15 @@ def _best_cut(
     """(effective n of the poorer side, index of the first label of the upper side) of the best cut in first:end."""
     if end - first < 2:
         return 0.0, end
-    sums, squares = np.cumsum(weights[first:end]), np.cumsum(weights[first:end] ** 2)
-    below = sums[:-1] ** 2 / squares[:-1]
-    above = np.cumsum(weights[first:end][::-1])[-2::-1] ** 2 / np.cumsum(weights[first:end][::-1] ** 2)[-2::-1]
+    below = _effective_n_of_heads(weights[first:end])[:-1]
+    above = _effective_n_of_heads(weights[first:end][::-1])[-2::-1]
     poorer = np.where(np.diff(std[first:end]) > 0, np.minimum(below, above), 0.0)
     best = int(np.argmax(poorer))
     return float(poorer[best]), first + best + 1
+
+
+def _effective_n_of_heads(weights: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    return np.asarray(np.cumsum(weights) ** 2 / np.cumsum(weights**2))
 
 
 def _share(true: Bool[np.ndarray, " n"], weights: Float[np.ndarray, " n"], confidence: float) -> Share:

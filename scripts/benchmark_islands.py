@@ -136,6 +136,8 @@ def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int,
 def picture(crystal: Atoms, n_substrate: int, path: Path) -> None:
     """From above: the upper layer pale, atoms that arrived dark, higher ones darker."""
     figure, axis = plt.subplots(figsize=(4, 4))
+    crystal = crystal.copy()
+    crystal.wrap(eps=1e-3)
     top = crystal.positions[:n_substrate, 2].max()
     radius = 0.98 * covalent_radii[29]
     order = np.argsort(crystal.positions[:, 2])

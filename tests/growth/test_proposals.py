@@ -116,7 +116,9 @@ def test_a_process_is_told_the_first_time_and_passes_from_then_on() -> None:
     state, _ = apply(state, first)
     model = proposer._model
     assert model is not None
+    left_off = proposer._growths[0]
     second = proposer.propose(state, model, np.random.default_rng(1))
+    assert proposer._growths[0] is left_off  # nothing is looked at anew
     assert len(second.passed) == 200
     assert second.start is not None
     assert second.start.step == 201
