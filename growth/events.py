@@ -12,6 +12,15 @@ Kind = Literal["attach", "hop", "exchange", "concerted", "detach"]
 
 
 @dataclass(frozen=True)
+class State:
+    """A growing crystal. crystal: bare `Atoms`. step: events so far that changed or were offered to it. time: s."""
+
+    crystal: Atoms
+    step: int = 0
+    time: float = 0.0
+
+
+@dataclass(frozen=True)
 class Event:
     """One change of a crystal, complete enough to redo it; floats survive JSON bit for bit.
 

@@ -16,7 +16,7 @@ from growth.candidates import bond_lengths
 from growth.energy_model import EnergyModel
 from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, Transition, each_once, moved_key
-from growth.events import Kind
+from growth.events import Kind, State
 from growth.kinetics import arrhenius, arrival_rates, draw_event, draw_exits, flicker
 from growth.observables import ATTACHED
 from growth.periodic import nearest_images
@@ -47,15 +47,6 @@ class KineticSettings(BaseModel):
         "strain their surroundings do not show; null: none is",
     )
     table: TableSettings = TableSettings()
-
-
-@dataclass(frozen=True)
-class KineticState:
-    """A crystal at a time (s), after so many steps, in which so many events happened one by one."""
-
-    crystal: Atoms
-    time: float = 0.0
-    step: int = 0
 
 
 @dataclass(frozen=True)
@@ -184,7 +175,7 @@ class KineticGrowth:
     """
 
     def __init__(
-        self, model: EnergyModel, settings: KineticSettings, state: KineticState, table: EventTable | None = None
+        self, model: EnergyModel, settings: KineticSettings, state: State, table: EventTable | None = None
     ) -> None:
         self.model, self.settings, self.state = model, settings, state
         self.table = table or EventTable(model, settings.table)
@@ -200,13 +191,13 @@ class KineticGrowth:
         self._recent: list[int] = []
         self._mobile: set[int] = set()
 
-    def run(self, rng: np.random.Generator, n_steps: int | None = None) -> Iterator[tuple[KineticState, KineticEvent]]:
+    def run(self, rng: np.random.Generator, n_steps: int | None = None) -> Iterator[tuple[State, KineticEvent]]:
         """Steps, one after another; for ever without a number."""
         while n_steps is None or n_steps > 0:
             yield self.step(rng)
             n_steps = None if n_steps is None else n_steps - 1
 
-    def step(self, rng: np.random.Generator) -> tuple[KineticState, KineticEvent]:
+    def step(self, rng: np.random.Generator) -> tuple[State, KineticEvent]:
         """One event, or the way out of folded states; `state` is replaced.
 
         Raises:
@@ -242,7 +233,7 @@ class KineticGrowth:
             self._fresh = np.union1d(moved, np.flatnonzero(far))
         stays = event.transition is not None and event.kind != "detach"
         self._back = event.transition.back() if stays and event.transition is not None else None
-        self.state = KineticState(after, self.state.time + duration, self.state.step + 1)
+        self.state = State(after, self.state.step + 1, self.state.time + duration)
         return self.state, event
 
     def rates(self, transitions: list[Transition]) -> np.ndarray:

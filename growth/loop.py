@@ -255,9 +255,9 @@ class Campaign:
         """Note what happened beyond doubt before what is proposed."""
         if proposal.start is None:
             return
-        for event in proposal.passed:
-            line = {"walker": walker.index, "model_version": walker.model_version, "attempt": walker.attempt}
-            self.run_directory.append("events", {**line, **event.to_dict(), "energy_std": None, "fate": "accepted"})
+        told = {"walker": walker.index, "model_version": walker.model_version, "attempt": walker.attempt}
+        fate = {"energy_std": None, "fate": "accepted"}
+        self.run_directory.append("events", *({**told, **event.to_dict(), **fate} for event in proposal.passed))
         walker.state, walker.attempt = proposal.start, 0
         self.run_directory.write_structures("grown", walker.index, walker.state.step, [walker.state.crystal])
 

@@ -14,14 +14,14 @@ from growth.energy_model import EnergyModel
 from growth.errors import DepositionError, NoSitesError
 from growth.event_table import EventTable, KnownProcess, Transition
 from growth.events import Event, Kind
-from growth.kmc import KineticEvent, KineticGrowth, KineticState
+from growth.kmc import KineticEvent, KineticGrowth
 from growth.relax import Relaxed
 from growth.simulator import (
     GrowthSettings,
     Proposal,
     State,
     arriving,
-    as_it_is,
+    as_they_are,
     changes,
     propose,
     propose_hop,
@@ -86,7 +86,6 @@ class Proposer:
         """An atom flies in, on momenta drawn anew; the crystal as it is, hot, when the next one would come."""
         species = arriving(self.settings.fluxes, rng)
         settings = self.settings.dynamics(species)
-        before = as_it_is(state.crystal, model)
         for attempt in range(ATTEMPTS):
             try:
                 after = deposit(state.crystal, model, settings, rng)
@@ -95,7 +94,7 @@ class Proposer:
                 if attempt == ATTEMPTS - 1:
                     raise NoSitesError(f"{error}, {ATTEMPTS} times", [state.crystal.copy()]) from error
         after.arrays.pop("momenta", None)
-        settled = as_it_is(after, model)
+        before, settled = as_they_are([state.crystal, after], model)
         return _settled("attach", species, len(after) - 1, [settled], before, 1e-12 * settings.picoseconds)
 
     # ------------------------------------------------------------------ in time
@@ -104,8 +103,7 @@ class Proposer:
         self, state: State, model: EnergyModel, rng: np.random.Generator, walker: int, sure: float
     ) -> Proposal:
         growth = self._growth(state, model, walker)
-        before = as_it_is(state.crystal, model)
-        here, energy = state, before.energy
+        here, energy = state, np.nan
         passed: list[Event] = []
         while True:
             after, event = growth.step(rng)
@@ -115,10 +113,11 @@ class Proposer:
             if arrived_or_left or new or event.barrier_std > sure or rival or len(passed) >= MOST_PASSED:
                 break
             process = event.transition.process  # type: ignore[union-attr]  # of every kind but attach
+            energy = energy if passed else float(model([state.crystal]).energies[0])
             energy += process.barrier - process.reverse_barrier
             here, told = _passed(here, after.crystal, event, energy)
             passed.append(told)
-        return self._event(here, after, event, rival, model, tuple(passed), before)
+        return self._event(here, after, event, rival, model, tuple(passed))
 
     def _growth(self, state: State, model: EnergyModel, walker: int) -> KineticGrowth:
         """The walker's growth as it was left, or one that begins where the walker stands."""
@@ -130,8 +129,7 @@ class Proposer:
             self._model, self._growths, self._seen = model, {}, []
         known = self._growths.get(walker)
         if known is None or not _same(known.state.crystal, state.crystal):
-            here = KineticState(state.crystal, state.time, state.step)
-            self._growths[walker] = KineticGrowth(model, settings, here, self._table)
+            self._growths[walker] = KineticGrowth(model, settings, state, self._table)
         return self._growths[walker]
 
     def _is_new(self, process: KnownProcess) -> bool:
@@ -155,12 +153,11 @@ class Proposer:
     def _event(
         self,
         here: State,
-        after: KineticState,
+        after: State,
         event: KineticEvent,
         rival: Transition | None,
         model: EnergyModel,
         passed: tuple[Event, ...],
-        before: Relaxed,
     ) -> Proposal:
         """What happened as a proposal: where it leads, then saddle and minimum that it came from, then a rival's."""
         structures = [after.crystal]
@@ -169,8 +166,7 @@ class Proposer:
             structures.append(event.before)
         if rival is not None and rival is not event.transition and rival.process.kind != "detach":
             structures += [rival.at_saddle(here.crystal), here.crystal]
-        relaxed = [as_it_is(structure, model) for structure in structures]
-        start = before if not passed else as_it_is(here.crystal, model)
+        start, *relaxed = as_they_are([here.crystal, *structures], model)
         proposal = _settled(
             event.kind,
             after.crystal.symbols[event.atom] if event.kind != "detach" else event.before.symbols[event.atom],

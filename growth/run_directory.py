@@ -131,9 +131,9 @@ class RunDirectory:
 
     # ------------------------------------------------------------------ logs
 
-    def append(self, log: str, line: Mapping[str, Any]) -> None:
-        """Add one JSON line to `log` (such as `events`), flushed to disk; a torn end is cut off."""
-        append_lines(self.path / f"{log}.jsonl", [dict(line)])
+    def append(self, log: str, *lines: Mapping[str, Any]) -> None:
+        """Add JSON lines to `log` (such as `events`), flushed to disk; a torn end is cut off."""
+        append_lines(self.path / f"{log}.jsonl", [dict(line) for line in lines])
 
     def lines(self, log: str) -> list[dict[str, Any]]:
         """The whole lines of `log`."""

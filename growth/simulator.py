@@ -18,12 +18,12 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from growth.deposition import DepositionSettings
 from growth.energy_model import EnergyModel
 from growth.errors import InputError, NoSitesError
-from growth.events import Event, Kind, replay
+from growth.events import Event, Kind, State, replay
 from growth.kmc import KineticSettings
 from growth.observables import coordination
 from growth.promising import Relaxations
 from growth.relax import Relaxed, movable_atoms, relax
-from growth.sites import Site, SiteSettings, merged, search_sites
+from growth.sites import Site, SiteSearch, SiteSettings, merged, search_sites
 from learner.site_head import SiteHead
 
 __all__ = [
@@ -118,15 +118,6 @@ class GrowthSettings(BaseModel):
 
 
 @dataclass(frozen=True)
-class State:
-    """A growing crystal. crystal: bare `Atoms`. step: events so far that changed or were offered to it. time: s."""
-
-    crystal: Atoms
-    step: int = 0
-    time: float = 0.0
-
-
-@dataclass(frozen=True)
 class Proposal:
     """Competing next crystals, and the one that chance took; in growth with a clock, the event that happens.
 
@@ -203,15 +194,15 @@ def propose(
         NoSitesError: nothing sound was found; carries the rejected structures.
     """
     species = arriving(settings.fluxes, rng)
-    before = as_it_is(state.crystal, model)
-    sites, counts, rejected, learnt = search_sites(state.crystal, species, model, settings.sites, rng, head)
-    if not sites:
-        reasons = {key: n for key, n in counts.items() if key.startswith("rejected") and n}
+    before = as_they_are([state.crystal], model)[0]
+    search = search_sites(state.crystal, species, model, settings.sites, rng, head)
+    if not search.sites:
+        reasons = {key: n for key, n in search.counts.items() if key.startswith("rejected") and n}
         raise NoSitesError(
-            f"no site for {species} on {len(state.crystal)} atoms: {counts['n_raw']} raw, {reasons}", rejected
+            f"no site for {species} on {len(state.crystal)} atoms: {search.counts['n_raw']} raw, {reasons}",
+            search.rejected,
         )
-    search = (counts, rejected, learnt)
-    return _drawn("attach", species, len(state.crystal), sites, None, before, search, rng, settings)
+    return _drawn("attach", species, len(state.crystal), search.sites, None, before, search, rng, settings)
 
 
 def propose_hop(
@@ -230,10 +221,10 @@ def propose_hop(
     species = state.crystal.get_chemical_symbols()[atom]
     rest = state.crystal.copy()
     del rest[atom]
-    before = as_it_is(state.crystal, model)
+    before = as_they_are([state.crystal], model)[0]
     here = site_of(_relaxed_around(atom, state.crystal, model, settings.sites), atom)
-    found, *search = search_sites(rest, species, model, settings.sites, rng, head)
-    distinct = merged([here, *found], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
+    search = search_sites(rest, species, model, settings.sites, rng, head)
+    distinct = merged([here, *search.sites], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
     sites = sorted(distinct, key=lambda site: site.energy)
     return _drawn("hop", species, atom, sites, here, before, search, rng, settings)
 
@@ -245,13 +236,12 @@ def _drawn(
     sites: list[Site],
     here: Site | None,
     before: Relaxed,
-    search: Sequence[Any],
+    search: SiteSearch,
     rng: np.random.Generator,
     settings: GrowthSettings,
 ) -> Proposal:
     """One of the sites drawn by Boltzmann's probabilities; `here` is the present place of a hopping atom."""
     probabilities = boltzmann(np.array([site.energy for site in sites]), settings.kT)
-    counts, rejected, learnt = search
     return Proposal(
         kind=kind,
         species=species,
@@ -262,9 +252,9 @@ def _drawn(
         choice=pick(probabilities, rng.random()),
         energy_before=before.energy,
         member_energies_before=before.member_energies,
-        counts=counts,
-        rejected=rejected,
-        learnt=learnt,
+        counts=search.counts,
+        rejected=search.rejected,
+        learnt=search.learnt,
     )
 
 
@@ -371,9 +361,9 @@ def pick(probabilities: np.ndarray, uniform: float) -> int:
     return min(int(np.searchsorted(np.cumsum(probabilities), uniform, side="right")), len(probabilities) - 1)
 
 
-def as_it_is(crystal: Atoms, model: EnergyModel) -> Relaxed:
-    """The crystal unmoved, with its prediction."""
-    return relax([crystal], model, fmax=np.inf, max_steps=1)[0]
+def as_they_are(crystals: Sequence[Atoms], model: EnergyModel) -> list[Relaxed]:
+    """Crystals unmoved, with their predictions, in one batch."""
+    return relax(crystals, model, fmax=np.inf, max_steps=1)
 
 
 def _relaxed_around(atom: int, crystal: Atoms, model: EnergyModel, settings: SiteSettings) -> Relaxed:

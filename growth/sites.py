@@ -12,6 +12,7 @@ cover of the whole shell in which an adatom can be bound, and only what has met 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from ase import Atom, Atoms
@@ -99,6 +100,23 @@ class Site:
         return float(self.member_energies.std())
 
 
+class SiteSearch(NamedTuple):
+    """What a search for sites brought.
+
+    Attributes:
+        sites: lowest energy first, at most `n_competing` (a large number for all of a complete search).
+        counts: n_raw, n_ranked, n_relaxed, n_distinct, n_sites, rejected_escaped, rejected_overlap, rejected_broken,
+            rejected_not_finite, screen_calls, screen_atoms, full_calls, full_atoms (structures and atoms evaluated).
+        rejected: relaxed structures that were no sites.
+        learnt: sound coarse relaxations, for a site head.
+    """
+
+    sites: list[Site]
+    counts: dict[str, int]
+    rejected: list[Atoms]
+    learnt: Relaxations
+
+
 def find_sites(
     structure: Atoms,
     species: str,
@@ -108,7 +126,7 @@ def find_sites(
     head: SiteHead | None = None,
 ) -> list[Site]:
     """Adatom sites on a structure, lowest energy first; empty when none survives. See `search_sites`."""
-    return search_sites(structure, species, model, settings, rng, head)[0]
+    return search_sites(structure, species, model, settings, rng, head).sites
 
 
 def search_sites(
@@ -118,7 +136,7 @@ def search_sites(
     settings: SiteSettings,
     rng: np.random.Generator,
     head: SiteHead | None = None,
-) -> tuple[list[Site], dict[str, int], list[Atoms], Relaxations]:
+) -> SiteSearch:
     """Adatom sites, what the search cost and lost, the relaxed structures it rejected, and what it can teach.
 
     Args:
@@ -128,13 +146,6 @@ def search_sites(
         settings: see `SiteSettings`.
         rng: draws the random share and the nudges; both turn with the structure.
         head: helps to choose what is relaxed.
-
-    Returns:
-        Sites, lowest energy first, at most `settings.n_competing` (a large number for all of a complete search).
-        Counts: n_raw, n_ranked, n_relaxed, n_distinct, n_sites, rejected_escaped, rejected_overlap, rejected_broken,
-            rejected_not_finite, screen_calls, screen_atoms, full_calls, full_atoms (structures and atoms evaluated).
-        Rejected structures.
-        Sound coarse relaxations, for a site head.
     """
     counted = CountingModel(model)
     substrate = _bare(structure)
@@ -170,7 +181,7 @@ def search_sites(
         "full_calls": counted.structures,
         "full_atoms": counted.atoms,
     }
-    return sites, counts, [site.structure for _, site in rejected + rejected_late], learnt
+    return SiteSearch(sites, counts, [site.structure for _, site in rejected + rejected_late], learnt)
 
 
 def _bare(structure: Atoms) -> Atoms:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -105,16 +106,11 @@ class SiteHead:
         if not all(np.isfinite(a).all() for a in (features, energies, displacements)):
             raise InputError("site head: expected finite numbers to learn from")
         self.features, self.energies, self.displacements = features, energies, displacements
-        self._mean, self._std = features.mean(axis=0), features.std(axis=0)
-        self._std[self._std < 1e-9 * max(1.0, float(np.abs(features).max()))] = np.inf  # never varied: not looked at
-        self._x = (features - self._mean) / self._std
-        targets = np.stack([energies, displacements], axis=1)
-        self._offset, self._scale = targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6)
-        y = (targets - self._offset) / self._scale
-        self._length, self._noise = _fitted(self._x, y[:, 0])
-        kernel = _kernel(self._x, self._x, self._length)
-        self._factor = cho_factor(kernel + self._noise * np.eye(len(y)), lower=True)
-        self._weights = cho_solve(self._factor, y)
+
+    @cached_property
+    def _process(self) -> _Process:
+        """Fitted when first asked, so that a head is saved and read without."""
+        return _Process(self.features, np.stack([self.energies, self.displacements], axis=1))
 
     def __len__(self) -> int:
         """Relaxations learnt from."""
@@ -122,11 +118,8 @@ class SiteHead:
 
     def __call__(self, features: Float[np.ndarray, "n f"]) -> SiteScores:
         """Scores of positions described by `describe`."""
-        kernel = _kernel((features - self._mean) / self._std, self._x, self._length)
-        means = kernel @ self._weights * self._scale + self._offset
-        left = 1.0 + self._noise - np.einsum("nk,kn->n", kernel, cho_solve(self._factor, kernel.T))
-        std = np.sqrt(np.maximum(left, 0.0)) * self._scale[0]
-        return SiteScores(means[:, 0], std, np.maximum(means[:, 1], 0.0))
+        means, std = self._process(features)
+        return SiteScores(means[:, 0], std[:, 0], np.maximum(means[:, 1], 0.0))
 
     def save(self, directory: str | os.PathLike[str]) -> None:
         """Write what it learnt from into a model directory."""
@@ -138,6 +131,28 @@ class SiteHead:
         """The head of a model directory; None where it has none."""
         path = Path(directory) / FILE
         return cls(**load_file(path)) if path.exists() else None
+
+
+class _Process:
+    """A Gaussian process of features (n, f) and targets (n, k), which share a kernel that suits the first of them."""
+
+    def __init__(self, features: np.ndarray, targets: np.ndarray) -> None:
+        self.mean, self.std = features.mean(axis=0), features.std(axis=0)
+        self.std[self.std < 1e-9 * max(1.0, float(np.abs(features).max()))] = np.inf  # never varied: not looked at
+        self.x = (features - self.mean) / self.std
+        self.offset, self.scale = targets.mean(axis=0), np.maximum(targets.std(axis=0), 1e-6)
+        y = (targets - self.offset) / self.scale
+        self.length, self.noise = _fitted(self.x, y[:, 0])
+        kernel = _kernel(self.x, self.x, self.length)
+        self.factor = cho_factor(kernel + self.noise * np.eye(len(y)), lower=True)
+        self.weights = cho_solve(self.factor, y)
+
+    def __call__(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Means and stds of the targets, (n, k) each."""
+        kernel = _kernel((features - self.mean) / self.std, self.x, self.length)
+        left = 1.0 + self.noise - np.einsum("nk,kn->n", kernel, cho_solve(self.factor, kernel.T))
+        std = np.sqrt(np.maximum(left, 0.0))[:, None] * self.scale
+        return kernel @ self.weights * self.scale + self.offset, std
 
 
 def _kernel(a: np.ndarray, b: np.ndarray, length: float) -> np.ndarray:

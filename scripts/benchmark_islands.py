@@ -28,8 +28,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from growth.emt import EMTModel
 from growth.event_table import EventTable, TableSettings
+from growth.events import State
 from growth.kinetics import flux_of_monolayers
-from growth.kmc import KineticGrowth, KineticSettings, KineticState, open_area
+from growth.kmc import KineticGrowth, KineticSettings, open_area
 from growth.observables import BONDED, coordination, parts
 from growth.relax import relax
 from growth.saddles import SaddleSettings
@@ -99,7 +100,7 @@ def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int,
         fold_faster=1e3 * flux * n_sites,
         table=events.settings,
     )
-    growth, rng = KineticGrowth(MODEL, settings, KineticState(crystal), events), np.random.default_rng(seed)
+    growth, rng = KineticGrowth(MODEL, settings, State(crystal), events), np.random.default_rng(seed)
     kinds: dict[str, int] = {}
     began = told = time.perf_counter()
     known = len(events.entries)

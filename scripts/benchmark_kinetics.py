@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from growth.emt import EMTModel
 from growth.energy_model import ModelCalculator
 from growth.event_table import EventTable, TableSettings
-from growth.kmc import KineticGrowth, KineticSettings, KineticState
+from growth.kmc import KineticGrowth, KineticSettings
 from growth.periodic import nearest_images
 from growth.relax import relax
 from oracle.durable import write_whole
@@ -101,7 +101,7 @@ def adatom(temperature_K: float, prefactor: float | None, table: EventTable | No
         relax_every=0,
         table=TableSettings(max_searches=60, missing=0.05, highest=1.1, vibrations=True),
     )
-    return KineticGrowth(MODEL, settings, KineticState(slab("Cu", 4, 5, [(0, 0)])), table)
+    return KineticGrowth(MODEL, settings, State(slab("Cu", 4, 5, [(0, 0)])), table)
 
 
 def expected(growth: KineticGrowth) -> float:
@@ -180,7 +180,7 @@ def pair(temperature_K: float, table: EventTable | None, fold: float | None = No
         fold_faster=fold,
         table=TableSettings(max_searches=30, missing=0.1, highest=0.75),
     )
-    return KineticGrowth(MODEL, settings, KineticState(slab("Cu", 4, 4, [(0, 0), (1, 0)])), table)
+    return KineticGrowth(MODEL, settings, State(slab("Cu", 4, 4, [(0, 0), (1, 0)])), table)
 
 
 def equilibrium(temperature_K: float = 600.0, n_steps: int = 6000, n_blocks: int = 20) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from growth.candidates import bond_lengths
 from growth.emt import EMTModel
 from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, moved_key
+from growth.events import State
 from growth.kinetics import arrhenius
-from growth.kmc import Catalogue, KineticGrowth, KineticSettings, KineticState, flight, open_area
+from growth.kmc import Catalogue, KineticGrowth, KineticSettings, flight, open_area
 from growth.relax import movable_atoms, relax
 from growth.saddles import SaddleSettings
 from tests.growth.egg_box import EDGE, HEIGHT, EggBox, boxed
@@ -32,7 +33,7 @@ def walker(model: EggBox, table: EventTable | None = None, **settings: object) -
     """One atom in an egg box."""
     atom = relax([boxed(6)], model, 1e-4)[0].structure
     chosen = KineticSettings.model_validate({"relax_every": 0, "table": SEARCH, **settings})
-    return KineticGrowth(model, chosen, KineticState(atom), table)
+    return KineticGrowth(model, chosen, State(atom), table)
 
 
 def test_diffusion_is_the_rates() -> None:
@@ -108,7 +109,7 @@ def copper() -> KineticGrowth:
     settings = KineticSettings(
         temperature_K=400.0, flux={"Cu": 1e3}, table=TableSettings(max_searches=6, missing=0.5, highest=0.6)
     )
-    return KineticGrowth(model, settings, KineticState(relax([slab], model, 0.01)[0].structure))
+    return KineticGrowth(model, settings, State(relax([slab], model, 0.01)[0].structure))
 
 
 def test_what_is_kept_up_to_date_is_what_a_fresh_look_finds(copper: KineticGrowth) -> None:

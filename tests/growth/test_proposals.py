@@ -13,7 +13,7 @@ from growth.emt import EMTModel
 from growth.energy_model import EnergyModel
 from growth.event_table import EventTable
 from growth.kinetics import arrhenius
-from growth.kmc import KineticGrowth, KineticSettings, KineticState
+from growth.kmc import KineticGrowth, KineticSettings
 from growth.proposals import Proposer
 from growth.relax import relax
 from growth.simulator import GrowthSettings, State, apply, replay
@@ -178,7 +178,7 @@ def test_a_strained_crystal_has_other_barriers() -> None:
     assert abs(min(t.process.barrier for t in kept) - lowest) > 0.02
     assert min(t.process.barrier for t in converged if t) == pytest.approx(lowest, abs=0.005)
     given = KineticSettings.model_validate({"converge_below": 0.6, "table": TABLE, "temperature_K": 500})
-    growth = KineticGrowth(EMTModel(["Cu"]), given, KineticState(stretched), table)
+    growth = KineticGrowth(EMTModel(["Cu"]), given, State(stretched), table)
     _, event = growth.step(rng)
     assert event.barrier == pytest.approx(lowest, abs=0.005)
 
@@ -216,7 +216,7 @@ def test_two_species_arrive_in_the_ratio_of_their_fluxes() -> None:
     flux = {"Cu": 3e9, "Al": 1e9}
     given = settings(species={"Cu": 3, "Al": 1}, temperature_K=100, kmc={"flux": flux, "table": {**TABLE, "batch": 4}})
     model = EMTModel(["Al", "Cu"])
-    growth = KineticGrowth(model, given.in_time, KineticState(slab()))
+    growth = KineticGrowth(model, given.in_time, State(slab()))
     rates = growth.arrivals(growth.state.crystal)
     assert rates[0] == pytest.approx(3 * rates[1])
     state, told = walk(Proposer(given), model, State(slab()), 3)
