@@ -33,7 +33,10 @@ class KineticSettings(BaseModel):
     flux: dict[str, float] = Field({}, description="arriving atoms of each species, 1/(Å² s)")
     sticking: dict[str, float] = Field({}, description="share of them that stay; default 1")
     prefactor: float | None = Field(1e13, gt=0, description="of every process, 1/s; null: Vineyard's, of each its own")
-    relax_every: int = Field(1, ge=0, description="events after which what moved is relaxed again; 0: never")
+    relax_every: int = Field(1, ge=0, description="events after which what moved is relaxed again; 0: if it drifts")
+    relax_drift: float = Field(
+        0.15, gt=0, description="Å; surroundings further off those that they are known by are relaxed after each event"
+    )
     relax_radius: float = Field(5.0, gt=0, description="around what moved, Å")
     fmax: float = Field(0.01, gt=0, description="eV/Å")
     fold_faster: float | None = Field(
@@ -260,7 +263,9 @@ class KineticGrowth:
             return self._relaxed(after, crystal.positions[[transition.atom]]), event, np.array([], dtype=int)
         far = np.linalg.norm(transition.final, axis=1) > self.settings.table.saddles.same
         moved = transition.atoms[far]
-        if self.settings.relax_every and (self.state.step + 1) % self.settings.relax_every == 0:
+        every = self.settings.relax_every
+        drifted = float(np.linalg.norm(transition.correction, axis=1).max()) > self.settings.relax_drift
+        if drifted or (every and (self.state.step + 1) % every == 0):
             after = self._relaxed(after, after.positions[moved])
         return after, event, moved
 

@@ -123,6 +123,8 @@ class Campaign:
             for line in lines:
                 walker.attempt = walker.attempt + 1 if line["fate"] == "rejected" else 0
             for line in done:
+                if line["energy_std"] is None:  # passed beyond doubt, and was never proposed
+                    continue
                 walker.unasked = walker.unasked + 1 if line["fate"] == "accepted" else 0
             self._finish_if_grown(walker)
             walkers.append(walker)

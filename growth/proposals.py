@@ -110,7 +110,8 @@ class Proposer:
             rival = self._doubtful_rival(growth, sure)
             new = event.transition is not None and self._is_new(event.transition.process)
             arrived_or_left = len(after.crystal) != len(here.crystal)
-            if arrived_or_left or new or event.barrier_std > sure or rival or len(passed) >= MOST_PASSED:
+            last = here.step + 1 == self.settings.max_events or len(passed) >= MOST_PASSED
+            if last or arrived_or_left or new or event.barrier_std > sure or rival:
                 break
             process = event.transition.process  # type: ignore[union-attr]  # of every kind but attach
             energy = energy if passed else float(model([state.crystal]).energies[0])

@@ -124,6 +124,7 @@ def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int,
         "seed": seed,
         "width": given.width,
         "most_neighbours": given.most_neighbours,
+        "relax_drift": settings.relax_drift,
         "time_s": growth.state.time,
         "events": kinds,
         "surroundings": len(events.entries),
@@ -200,6 +201,12 @@ def page(out: Path) -> str:
                     f"{fit['exponent']:.2f} ± {fit['error']:.2f}; nucleation theory with pairs that hold expects 1/3.",
                     "",
                 ]
+        if any("relax_drift" not in r for r in found["runs"]):
+            lines += [
+                "Runs from before `relax_drift` relaxed nothing but atoms that arrived: heights have drifted (see the",
+                ".extxyz beside the pictures), and what was taken for new surroundings may not be new. To be redone.",
+                "",
+            ]
         shown = {(r["temperature_K"], r["flux_ML_s"]): r for r in reversed(found["runs"])}
         for (temperature, flux), r in sorted(shown.items()):
             name = f"cu{face}-{temperature:g}K-{flux:g}-{r['seed']}"

@@ -186,3 +186,25 @@ def test_nothing_can_happen() -> None:
 def test_sticking_of_what_does_not_arrive() -> None:
     with pytest.raises(InputError, match="expected species of the flux, got Au"):
         walker(EggBox(), sticking={"Au": 0.5})
+
+
+def test_what_has_drifted_from_what_it_is_known_by_is_relaxed() -> None:
+    """An adatom's surroundings are pushed off where they were known: past the limit they are relaxed after its hop."""
+    slab = fcc100("Cu", (4, 4, 3), a=3.5898, vacuum=6.0)
+    add_adsorbate(slab, "Cu", 1.7, "hollow")
+    slab.set_constraint(FixAtoms([a.index for a in slab if a.tag == 3]))
+    slab.pbc = (True, True, False)
+    model = EMTModel(["Cu"])
+    start = relax([slab], model, 0.01)[0].structure
+    table = EventTable(model, TableSettings(max_searches=6, missing=0.5, highest=0.6, radius=5.4))
+    table.transitions(start, np.random.default_rng(0))
+    pushed = start.copy()
+    pushed.positions[32:48, 2] += np.where(np.arange(16) % 2, 0.12, -0.12)
+    forces = []
+    for limit in (0.05, 5.0):
+        settings = KineticSettings(temperature_K=600.0, relax_every=0, relax_drift=limit, relax_radius=9.0)
+        growth = KineticGrowth(model, settings, State(pushed.copy()), table)
+        state, _ = growth.step(np.random.default_rng(1))
+        forces.append(np.linalg.norm(model([state.crystal]).forces[0][32:], axis=1).max())
+    assert forces[0] < 0.02
+    assert forces[1] > 0.2

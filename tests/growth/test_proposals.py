@@ -19,6 +19,7 @@ from growth.relax import relax
 from growth.simulator import GrowthSettings, State, apply, replay
 from learner.prediction import Prediction
 
+RNG = np.random.default_rng(7)
 TABLE = {
     "max_searches": 8,
     "batch": 4,
@@ -122,6 +123,14 @@ def test_a_process_is_told_the_first_time_and_passes_from_then_on() -> None:
     assert len(second.passed) == 200
     assert second.start is not None
     assert second.start.step == 201
+
+
+def test_growth_ends_after_so_many_events() -> None:
+    proposer, state = Proposer(settings(max_events=7, kmc={"table": TABLE})), State(slab())
+    while state.step < 7:
+        proposal = proposer.propose(state, EMTModel(["Cu"]) if proposer._model is None else proposer._model, RNG)
+        state, _ = apply(proposal.start or state, proposal)
+    assert state.step == 7
 
 
 def test_a_barrier_in_doubt_is_told_each_time() -> None:
