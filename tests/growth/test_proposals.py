@@ -106,7 +106,7 @@ def test_the_same_seed_gives_the_same_steps(walked: tuple[State, list[dict]]) ->
 
 
 def test_a_process_is_told_the_first_time_and_passes_from_then_on() -> None:
-    closed = settings(max_events=50, kmc={"table": TABLE})
+    closed = settings(max_events=500, kmc={"table": TABLE})
     proposer, state = Proposer(closed), State(slab())
     first = proposer.propose(state, EMTModel(["Cu"]), np.random.default_rng(0))
     assert (first.kind, first.passed, first.start) == ("hop", (), None)
