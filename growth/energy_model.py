@@ -52,6 +52,18 @@ class Committee(Protocol):
         """Mean energies and forces, with their spread over the members."""
         ...
 
+    def where_few_move(self, structures: Sequence[Atoms]) -> Prediction:
+        """The same without forces on atoms under `FixAtoms`."""
+        ...
+
+
+def where_few_move(model: EnergyModel) -> EnergyModel:
+    """The model for pieces of a crystal in which few atoms may move: held atoms need not get forces.
+
+    Most models have nothing cheaper for that and are returned as they are; those that have call it `where_few_move`.
+    """
+    return getattr(model, "where_few_move", model)
+
 
 class CalculatorModel:
     """Any ASE calculator as an energy model with one member, so that every std is zero.
@@ -114,9 +126,27 @@ class CommitteeModel:
         """The committee's first member alone."""
         return CommitteeModel(self.committee.member(0))
 
+    @cached_property
+    def where_few_move(self) -> "LocalCommitteeModel":
+        """What held atoms contribute is remembered; they get no forces."""
+        return LocalCommitteeModel(self.committee)
+
     def __call__(self, structures: Sequence[Atoms]) -> Prediction:
         """Mean energies and forces, with their spread over the members."""
         return self.committee(structures)
+
+
+class LocalCommitteeModel(CommitteeModel):
+    """A committee where few atoms move (`learner/local.py`)."""
+
+    @property
+    def where_few_move(self) -> "LocalCommitteeModel":
+        """The model itself."""
+        return self
+
+    def __call__(self, structures: Sequence[Atoms]) -> Prediction:
+        """Mean energies and forces; atoms under `FixAtoms` have none."""
+        return self.committee.where_few_move(structures)
 
 
 class CountingModel:
@@ -141,6 +171,12 @@ class CountingModel:
     def screen(self) -> "CountingModel":
         """The counted screen, with counters of its own; this very object where the model screens for itself."""
         return self if self.model.screen is self.model else CountingModel(self.model.screen)
+
+    @cached_property
+    def where_few_move(self) -> "CountingModel":
+        """Likewise for pieces in which few atoms may move."""
+        local = where_few_move(self.model)
+        return self if local is self.model else CountingModel(local)
 
     def __call__(self, structures: Sequence[Atoms]) -> Prediction:
         """Count, then ask the model."""

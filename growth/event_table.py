@@ -18,7 +18,7 @@ from ase import Atoms
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_lengths, find_candidates
-from growth.energy_model import EnergyModel
+from growth.energy_model import EnergyModel, where_few_move
 from growth.environment import Environment, Neighbourhood, Overlay, overlays
 from growth.errors import InputError
 from growth.events import Kind
@@ -154,7 +154,7 @@ class EventTable:
     """
 
     def __init__(self, model: EnergyModel, settings: TableSettings | None = None) -> None:
-        self.model, self.settings = model, settings or TableSettings()
+        self.model, self.settings = where_few_move(model), settings or TableSettings()
         self.entries: dict[str, list[Entry]] = {}
 
     def active(self, crystal: Atoms, among: np.ndarray | None = None) -> np.ndarray:
@@ -196,7 +196,7 @@ class EventTable:
 
     def renew(self, model: EnergyModel) -> None:
         """Go on with another energy model of the same matter: what is known is converged on it when it is next met."""
-        self.model = model
+        self.model = where_few_move(model)
         for known in self.entries.values():
             for entry in known:
                 entry.current = False

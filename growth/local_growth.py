@@ -15,7 +15,7 @@ from ase.units import kB
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_lengths, find_candidates
-from growth.energy_model import EnergyModel
+from growth.energy_model import EnergyModel, where_few_move
 from growth.environment import Environment, Neighbourhood, Overlay, overlays
 from growth.errors import NoSitesError
 from growth.observables import coordination
@@ -97,7 +97,7 @@ class LocalGrowth:
     """
 
     def __init__(self, crystal: Atoms, model: EnergyModel, settings: LocalSettings) -> None:
-        self.crystal, self.model, self.settings = crystal.copy(), model, settings
+        self.crystal, self.model, self.settings = crystal.copy(), where_few_move(model), settings
         self.energy = float(model([crystal]).energies[0])
         self.known: dict[str, list[_Known]] = {}
         self.sites: list[SurfaceSite] = []

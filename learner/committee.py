@@ -20,7 +20,8 @@ from pydantic import ConfigDict, Field
 from .devices import choose_device
 from .errors import InputError
 from .frozen import FrozenNetwork, energies_and_forces
-from .graph import Search, build_graph, sum_atoms
+from .graph import Search, build_graph, species_index, sum_atoms
+from .local import LocalEvaluator
 from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
 from .settings import DeviceName, NetworkSettings
@@ -84,6 +85,7 @@ class Committee:
         self._reference = np.zeros(120)
         self._reference[header.species] = header.e0
         self._frozen: FrozenNetwork | None = None
+        self._local: LocalEvaluator | None = None
 
     @property
     def species(self) -> tuple[str, ...]:
@@ -112,7 +114,7 @@ class Committee:
             InputError: a GPU is asked for and there is none.
         """
         self.network.to(choose_device(device))
-        self._frozen = None
+        self._frozen = self._local = None
         return self
 
     @property
@@ -171,6 +173,29 @@ class Committee:
         atoms = [a + r for a, r in zip(atoms, reference, strict=True)]
         return Prediction(member_energies.mean(0), forces, member_energies, spread, atoms), virials
 
+    def where_few_move(self, structures: Sequence[Atoms]) -> Prediction:
+        """As a call, but atoms under `FixAtoms` get no force and no std: far cheaper where most atoms are held.
+
+        What held atoms contribute is remembered from call to call (`local.py`); on a GPU all is computed.
+
+        Raises:
+            InputError: as a call.
+        """
+        if self.device.type != "cpu":
+            return self(structures)
+        if self._local is None:
+            self._local = LocalEvaluator(self._frozen_network(), self.network.cutoff)
+        found = self._local(structures, species_index(structures, self.header.species))
+        atoms = [energies + self._reference[a.numbers] for a, (energies, _) in zip(structures, found, strict=True)]
+        member_energies = np.array([energies.sum(1) for energies in atoms]).reshape(-1, self.n_members).T
+        return Prediction(
+            energies=member_energies.mean(0),
+            forces=[forces.mean(0) for _, forces in found],
+            member_energies=member_energies,
+            forces_std=[np.sqrt(forces.var(0).mean(-1)) for _, forces in found],
+            atom_energies=[energies.mean(0) for energies in atoms],
+        )
+
     def _chunks(self, structures: Sequence[Atoms], search: Search | None) -> Iterator[_Chunk]:
         """Evaluate in pieces of bounded size, in order."""
         limit = max(1, (CHUNK if self.device.type == "cpu" else GPU_CHUNK) // self.n_members)
@@ -192,9 +217,11 @@ class Committee:
         return _Chunk(first, first + len(part), *arrays)
 
     def _evaluator(self) -> VIMPNN | FrozenNetwork:
-        """What computes: on the CPU the network frozen, at the first call."""
-        if self.device.type != "cpu":
-            return self.network
+        """What computes."""
+        return self._frozen_network() if self.device.type == "cpu" else self.network
+
+    def _frozen_network(self) -> FrozenNetwork:
+        """The network frozen, at the first call."""
         if self._frozen is None:
             self._frozen = FrozenNetwork(self.network)
         return self._frozen

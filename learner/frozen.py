@@ -7,6 +7,7 @@ the pairs of atoms, for the whole committee.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,7 +17,7 @@ from torch import Tensor
 from . import kernels
 from .graph import Graph
 from .layers import GatedResidual
-from .moments import Pairs, by_atom, moments_compiled
+from .moments import Moments, Pairs, by_atom, moments_compiled
 from .vimpnn import VIMPNN, Message
 
 aten = torch.ops.aten
@@ -53,11 +54,23 @@ class _Step:
         self.bias = update.from_message.bias.detach() - torch.bmm(shift, taken)
         self.kept = update.from_hidden.weight.detach()
 
-    def forward(self, h: Tensor, pairs: Pairs) -> tuple[Tensor, _Trace]:
-        """The new hidden states."""
+    def forward(self, h: Tensor, pairs: Pairs, rest: Moments | None = None) -> tuple[Tensor, _Trace]:
+        """The new hidden states; `rest`: moments that other pairs bring."""
+        sent = self.sent(h)
+        return self.updated(h, sent, self.moments(sent, pairs, rest))
+
+    def sent(self, h: Tensor) -> Tensor:
+        """What every atom sends."""
+        return torch.bmm(h, self.send)
+
+    def moments(self, sent: Tensor, pairs: Pairs, rest: Moments | None = None) -> Moments:
+        """Of these pairs and of the rest."""
+        return moments_compiled(self.table, sent, pairs, rest)
+
+    def updated(self, h: Tensor, sent: Tensor, moments: Moments) -> tuple[Tensor, _Trace]:
+        """The new hidden states, once the moments are summed."""
         m, n, f = h.shape
-        sent = torch.bmm(h, self.send)
-        scalar, first, second = moments_compiled(self.table, sent, pairs)
+        scalar, first, second = moments
         parts, p, q = [scalar], first, second
         if self.d:
             p = torch.bmm(first.view(m, 3 * n, self.d), self.first).view(m, n, 3, self.d)
@@ -119,24 +132,33 @@ class FrozenNetwork:
             h, trace = step.forward(states[-1], pairs)
             states.append(h)
             traces.append(trace)
-        hidden = torch.baddbmm(self.hidden_bias, torch.cat(states, dim=2), self.hidden)
-        epsilon = torch.baddbmm(self.out_bias, aten.silu(hidden), self.out).squeeze(2)
-        bound, n = self.cohesion(sums, graph.species)
-        energies = epsilon * n + bound
-
-        by_sums = self.cohesion.slopes(sums[0], graph.species).expand(len(energies), -1, -1).clone()
-        by_sums[..., 0] += epsilon * (1 - n)
-        g_vectors = r.new_empty(len(energies), r.shape[1], 3)
-        arrays = (x.numpy() for x in (r[0], harmonics[0], pair, graph.centre, graph.neighbour, self.summed))
-        kernels.sums_backward(*arrays, self.cohesion.spacing, by_sums.numpy(), g_vectors.numpy())
-        g_out = n[0][:, None] * self.out.mT
-        by_states = torch.bmm(aten.silu_backward(g_out, hidden), self.hidden.mT).chunk(len(states), dim=2)
+        energies, by_sums, by_states = self.readout(states, sums, graph.species)
+        g_vectors = self.through_sums(by_sums, pairs)
         g = by_states[-1]
         for k in reversed(range(len(self.steps))):
             g = self.steps[k].backward(g, traces[k], pairs, g_vectors, first_step=k == 0)
             if k:
                 g = g + by_states[k]
         return energies, g_vectors
+
+    def readout(self, states: Sequence[Tensor], sums: Tensor, species: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """Energy of each atom (m, n), its slopes by the atom's sums (m, n, k) and by its hidden states (m, n, f)."""
+        hidden = torch.baddbmm(self.hidden_bias, torch.cat(list(states), dim=2), self.hidden)
+        epsilon = torch.baddbmm(self.out_bias, aten.silu(hidden), self.out).squeeze(2)
+        bound, n = self.cohesion(sums, species)
+        by_sums = self.cohesion.slopes(sums[0], species).expand(len(epsilon), -1, -1).clone()
+        by_sums[..., 0] += epsilon * (1 - n)
+        g_out = n[0][:, None] * self.out.mT
+        by_states = torch.bmm(aten.silu_backward(g_out, hidden), self.hidden.mT).chunk(len(states), dim=2)
+        return epsilon * n + bound, by_sums, list(by_states)
+
+    def through_sums(self, by_sums: Tensor, pairs: Pairs) -> Tensor:
+        """Gradient (m, e, 3) by the vectors of pairs, as far as sums over neighbours go."""
+        g_vectors = by_sums.new_empty(len(by_sums), len(pairs.centre), 3)
+        arrays = (x.numpy() for x in (pairs.r[0], pairs.harmonics[0], pairs.pair, pairs.centre, pairs.neighbour))
+        table = self.summed.numpy(), self.cohesion.spacing
+        kernels.sums_backward(*arrays, *table, by_sums.numpy(), g_vectors.numpy())
+        return g_vectors
 
 
 def energies_and_forces(

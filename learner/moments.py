@@ -88,10 +88,13 @@ def by_atom(*tensors: Tensor) -> tuple[np.ndarray, ...]:
     return tuple(x.detach().contiguous().flatten(0, 1).numpy() for x in tensors)
 
 
-def moments_compiled(table: Tensor, sent: Tensor, pairs: Pairs) -> Moments:
-    """The moments by the compiled kernel, without autograd."""
+def moments_compiled(table: Tensor, sent: Tensor, pairs: Pairs, rest: Moments | None = None) -> Moments:
+    """The moments by the compiled kernel, without autograd, added to what other pairs bring."""
     (m, n, width), d = sent.shape, table.shape[3] - sent.shape[2]
-    out = sent.new_zeros(m, n, width - d), sent.new_zeros(m, n, 3, d), sent.new_zeros(m, n, 5, d)
+    if rest is None:
+        out = sent.new_zeros(m, n, width - d), sent.new_zeros(m, n, 3, d), sent.new_zeros(m, n, 5, d)
+    else:
+        out = rest[0].clone(), rest[1].clone(), rest[2].clone()
     kernels.moments_forward(*pairs.arrays(), table.detach().numpy(), *by_atom(sent, *out))
     return out
 

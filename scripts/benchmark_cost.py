@@ -1,12 +1,13 @@
 """What a step of growth costs, against the size of the crystal.
 
     python scripts/benchmark_cost.py                          (EMT; some 20 minutes on one core)
-    python scripts/benchmark_cost.py --model docs/results/models/al-gpaw --steps 20
+    python scripts/benchmark_cost.py --model docs/results/models/al-gpaw
+    python scripts/benchmark_cost.py --model docs/results/models/al-gpaw --float64 --widths 16 --steps 10
 
 Steps on (111) slabs of some 1,000, 5,000 and 20,000 atoms, four layers, the lowest fixed: median time of a step, beside
 the time of one evaluation of the whole crystal and memory; the energy summed up over the steps against an evaluation of
-the whole; the same in atoms evaluated. CPU time, one thread. With `--grow 1000`, so many atoms more on the smallest
-slab, in one go; with `--steps 0 --grow 1000` that alone, beside what was measured before.
+the whole; the same in atoms evaluated (those of the pieces). CPU time, one thread. With `--grow 1000`, so many atoms
+more on the smallest slab, in one go; with `--steps 0 --grow 1000` that alone, beside what was measured before.
 """
 
 import argparse
@@ -26,7 +27,7 @@ from ase.constraints import FixAtoms
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from growth.emt import EMTModel
-from growth.energy_model import CountingModel, EnergyModel
+from growth.energy_model import CountingModel, EnergyModel, where_few_move
 from growth.local_growth import LocalGrowth, LocalSettings
 from oracle.durable import write_whole
 
@@ -46,7 +47,7 @@ def slab(element: str, width: int) -> Atoms:
 
 def measured(element: str, width: int, model: EnergyModel, n_steps: int, seed: int) -> dict[str, Any]:
     """Steps on one slab."""
-    counted, rng = CountingModel(model), np.random.default_rng(seed)
+    counted, rng = CountingModel(where_few_move(model)), np.random.default_rng(seed)
     began = time.process_time()
     growth = LocalGrowth(slab(element, width), counted, LocalSettings(species=element))
     prepared = time.process_time() - began
@@ -106,6 +107,8 @@ def main() -> None:
     """Measure; write JSON and plot."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", type=Path, help="model directory; default EMT")
+    parser.add_argument("--float64", action="store_true", help="the model's networks in double precision")
+    parser.add_argument("--widths", type=int, nargs="+", default=WIDTHS, help="atoms along a side")
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--grow", type=int, default=0, help="atoms of one long growth")
     parser.add_argument("--seed", type=int, default=0)
@@ -122,12 +125,16 @@ def main() -> None:
         from learner.committee import Committee
 
         torch.set_num_threads(1)
-        name, element, model = "committee", "Al", CommitteeModel(Committee.load(given.model))
+        committee = Committee.load(given.model)
+        if given.float64:
+            committee.network.double()
+        name, element = "committee-float64" if given.float64 else "committee", "Al"
+        model = CommitteeModel(committee)
     path = given.out / f"{name}.json"
     found: dict[str, Any] = {"steps": given.steps, "seed": given.seed, "rows": []}
     if not given.steps and path.exists():
         found = json.loads(path.read_text())
-    for width in WIDTHS if given.steps else ():
+    for width in given.widths if given.steps else ():
         found["rows"].append(measured(element, width, model, given.steps, given.seed))
         print(json.dumps(found["rows"][-1]), flush=True)
         write_whole(path, json.dumps(found, indent=1) + "\n")

@@ -1,5 +1,7 @@
 """Growth that looks only near the last change is growth that looks everywhere."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from ase import Atoms
@@ -8,10 +10,11 @@ from ase.cluster import Octahedron
 from ase.constraints import FixAtoms
 
 from growth.emt import EMTModel
-from growth.energy_model import CountingModel
+from growth.energy_model import CommitteeModel, CountingModel, LocalCommitteeModel
 from growth.errors import NoSitesError
 from growth.local_growth import LocalGrowth, LocalSettings
 from growth.relax import relax
+from learner.committee import Committee
 
 
 def slab(width: int) -> Atoms:
@@ -33,6 +36,25 @@ def grown() -> LocalGrowth:
 
 def test_the_energy_summed_up_is_that_of_the_whole(grown: LocalGrowth) -> None:
     assert grown.energy == pytest.approx(grown.model([grown.crystal]).energies[0], abs=1e-8)
+
+
+def test_the_same_on_a_committee_that_looks_at_what_moves_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    committee = Committee.load(Path(__file__).resolve().parents[2] / "docs" / "results" / "models" / "al-gpaw")
+    committee.network.double()
+    model = CommitteeModel(committee)
+    crystal = fcc111("Al", (6, 6, 3), a=4.04, vacuum=7.0)
+    crystal.set_constraint(FixAtoms([atom.index for atom in crystal if atom.tag == 3]))
+    crystal.pbc = (True, True, False)
+    settings = LocalSettings(species="Al", temperature_K=300.0)
+    local = LocalGrowth(crystal, model, settings)
+    local.step(np.random.default_rng(0))
+    assert isinstance(local.model, LocalCommitteeModel)
+    monkeypatch.setattr(LocalCommitteeModel, "__call__", CommitteeModel.__call__)
+    whole = LocalGrowth(crystal, model, settings)
+    whole.step(np.random.default_rng(0))
+    for growth in (local, whole):
+        assert growth.energy == pytest.approx(model([growth.crystal]).energies[0], abs=1e-6)
+    np.testing.assert_allclose(local.crystal.positions, whole.crystal.positions, atol=1e-5)
 
 
 def test_a_fresh_look_finds_the_same_sites(grown: LocalGrowth) -> None:
