@@ -1,17 +1,19 @@
 """What growth does with doubt: when to ask the oracle, about which sites, and what its answer changes. Pure functions.
 
 Growth chooses by differences of total energy between competing sites, so doubt is the committee's spread of those
-differences (each member's own) and of the forces near the adatom, scaled to an expected error by calibration.
+differences (each member's own) and of the forces near the adatom, made an interval by conformal calibration.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
+from growth.calibration import LEVEL, Calibration
 from growth.simulator import boltzmann, pick
 from growth.sites import Site
 from learner.acquisition import difference_std, force_std_near
@@ -20,41 +22,67 @@ NEAR_ADATOM = 4.0
 """Atoms within this distance of the adatom (Å) are those whose forces matter for a site."""
 
 
-class AskSettings(BaseModel):
-    """When the surrogate counts as unsure. Expected errors are stds of the error: the committee's, calibrated.
+Arm = Literal["committee", "random", "everything", "nothing"]
 
-    Attributes:
-        delta_e_tolerance: expected error of the energy difference between competing sites above which to ask, eV.
-        energy_tolerance: expected error of the energy per atom above which to ask, eV.
-        force_tolerance: expected error of the worst force near the adatom above which to ask, eV/Å.
-        audit_probability: chance that a sure step is labelled all the same.
-        max_unasked: steps in a row that a walker takes unasked; then it asks, however sure. An error that all members
-            share, such as an offset at sizes without labels, does not show in their std.
-        learn_first: a walker that has asked grows on with a model that has learnt the answer, not before: worth it
-            where a label takes longer than an update.
-        sites_per_query: sites that are labelled where ΔE is in doubt: the drawn one and its most doubtful rivals.
-        max_attempts: proposals for one step that labels may contradict; the next is settled by its labels alone.
-    """
+
+class AskSettings(BaseModel):
+    """When the surrogate counts as unsure: where an error beyond a tolerance is likelier than the risk."""
 
     model_config = ConfigDict(extra="forbid")
 
-    delta_e_tolerance: float = Field(0.05, gt=0)
-    energy_tolerance: float = Field(0.008, gt=0)
-    force_tolerance: float = Field(0.2, gt=0)
-    audit_probability: float = Field(0.05, ge=0, le=1)
-    max_unasked: int | None = Field(None, ge=0)
-    learn_first: bool = False
-    sites_per_query: int = Field(2, ge=1)
-    max_attempts: int = Field(2, ge=0)
+    delta_e_tolerance: float = Field(0.05, gt=0, description="harmless error of ΔE between competing sites, eV")
+    energy_tolerance: float = Field(0.008, gt=0, description="harmless error of the energy per atom, eV")
+    force_tolerance: float = Field(0.2, gt=0, description="harmless error of the worst force near the adatom, eV/Å")
+    risk: float = Field(0.1, gt=0, lt=1, description="chance of a larger error, each, that is borne unasked")
+    audit_probability: float = Field(0.05, ge=0, le=1, description="chance that a sure step is labelled all the same")
+    arm: Arm = Field(
+        "committee",
+        description="committee: what it is unsure of is labelled; for comparison random: any step, with "
+        "random_probability; everything; nothing",
+    )
+    random_probability: float = Field(0.3, ge=0, le=1, description="of a label for a step, in the random arm")
+    max_unasked: int | None = Field(
+        None,
+        ge=0,
+        description="steps in a row that a walker takes unasked; then it asks, however sure: an error that all members "
+        "share, such as an offset at sizes without labels, does not show in their std",
+    )
+    learn_first: bool = Field(
+        False,
+        description="a walker that has asked grows on with a model that has learnt the answer, not before: worth it "
+        "where a label takes longer than an update",
+    )
+    sites_per_query: int = Field(2, ge=1, description="sites labelled: the drawn one and its most doubtful rivals")
+    max_attempts: int = Field(
+        2,
+        ge=0,
+        description="proposals for one step that labels may contradict; the next is settled by its labels alone",
+    )
+
+    @property
+    def tolerances(self) -> dict[str, float]:
+        """By quantity, as `growth.calibration` names them."""
+        return {"delta_e": self.delta_e_tolerance, "energy": self.energy_tolerance, "forces": self.force_tolerance}
 
 
 @dataclass(frozen=True)
-class Calibration:
-    """Std of the error for each unit of the committee's std: of ΔE between sites, of the energy, of the worst force."""
+class Radii:
+    """Half-widths of intervals at one level.
 
-    delta_e: float = 1.0
-    energy: float = 1.0
-    forces: float = 1.0
+    Attributes:
+        delta_e: (n_sites,) of E_i − E_chosen, eV; 0 for the chosen site itself.
+        energy: of the chosen site's energy per atom, eV.
+        force: of the worst force near the adatom of the chosen site, eV/Å.
+    """
+
+    delta_e: Float[np.ndarray, " n_sites"]
+    energy: float
+    force: float
+
+    def told(self, order: Sequence[int]) -> dict[str, Any]:
+        """By quantity, as `growth.calibration` names them, sites in an order; None where there is no bound."""
+        bounded = [float(x) if np.isfinite(x) else None for x in (*self.delta_e[list(order)], self.energy, self.force)]
+        return {"delta_e": bounded[:-2], "energy": bounded[-2], "forces": bounded[-1]}
 
 
 @dataclass(frozen=True)
@@ -62,30 +90,29 @@ class Doubt:
     """How unsure the committee is of one choice.
 
     Attributes:
-        delta_e_errors: (n_sites,) expected error of E_i − E_chosen, eV; 0 for the chosen site itself.
+        stds: (n_sites,) of E_i − E_chosen, eV, each member's own difference.
+        errors: what the errors stay within but for the risk. promised: the same at the level whose coverage is told.
         rivals: indices of the sites that could still be the better choice, the most doubtful first.
-        energy_error: expected error of the chosen site's energy per atom, eV.
-        force_error: expected error of the worst force near the adatom of the chosen site, eV/Å.
     """
 
-    delta_e_errors: Float[np.ndarray, " n_sites"]
+    stds: Float[np.ndarray, " n_sites"]
+    errors: Radii
+    promised: Radii
     rivals: tuple[int, ...]
-    energy_error: float
-    force_error: float
 
     @property
     def delta_e_error(self) -> float:
-        """Expected error of ΔE to the most doubtful rival, eV."""
-        return float(self.delta_e_errors[self.rivals[0]]) if self.rivals else 0.0
+        """Error of ΔE to the most doubtful rival, eV."""
+        return float(self.errors.delta_e[self.rivals[0]]) if self.rivals else 0.0
 
     def reason(self, settings: AskSettings) -> str | None:
         """Why the oracle should be asked; None where the surrogate is sure enough. What is not a number is not sure."""
         if not self.delta_e_error <= settings.delta_e_tolerance:
             return f"delta_e {self.delta_e_error:.3f} eV"
-        if not self.energy_error <= settings.energy_tolerance:
-            return f"energy {self.energy_error * 1e3:.1f} meV/atom"
-        if not self.force_error <= settings.force_tolerance:
-            return f"forces {self.force_error:.3f} eV/Å"
+        if not self.errors.energy <= settings.energy_tolerance:
+            return f"energy {self.errors.energy * 1e3:.1f} meV/atom"
+        if not self.errors.force <= settings.force_tolerance:
+            return f"forces {self.errors.force:.3f} eV/Å"
         return None
 
 
@@ -95,12 +122,13 @@ def doubt_about(
     n_atoms: int,
     force_std: float,
     kT: float,
-    calibration: Calibration = Calibration(),
+    calibration: Calibration,
+    risk: float,
     all_count: bool = False,
 ) -> Doubt:
     """Doubt about choosing site `chosen`.
 
-    A site is a rival while its energy lies within 3 kT plus twice the expected error of the chosen one's.
+    A site is a rival while its energy lies within 3 kT plus the error of the difference of the chosen one's.
 
     Args:
         member_energies: each member's total energy of each site, eV.
@@ -108,22 +136,31 @@ def doubt_about(
         n_atoms: of the structures.
         force_std: largest std of a force vector near the adatom of the chosen site, eV/Å.
         kT: thermal energy, eV.
-        calibration: expected error for each unit of std.
+        calibration: from std to interval.
+        risk: chance of a larger error.
         all_count: every other structure is a rival, however far in energy: they are the saddle and the minimum of an
             event, whose barrier decides.
 
-    >>> doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 20, 0.02, kT=0.03)
-    >>> doubt.rivals, round(doubt.delta_e_error, 2)
-    ((1,), 0.1)
+    >>> from growth.calibration import calibrated
+    >>> doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 20, 0.02, 0.03, calibrated(), risk=0.32)
+    >>> doubt.rivals, doubt.stds.round(3).tolist(), doubt.errors.delta_e.round(2).tolist()
+    ((1,), [0.0, 0.1], [0.0, 0.23])
     """
     others = [i for i in range(member_energies.shape[1]) if i != chosen]
-    errors = np.zeros(member_energies.shape[1])
-    errors[others] = calibration.delta_e * difference_std(member_energies, np.array([chosen, *others]))
+    stds = np.zeros(member_energies.shape[1])
+    stds[others] = difference_std(member_energies, np.array([chosen, *others]))
+    per_atom = np.array([member_energies[:, chosen].std() / n_atoms])
+
+    def radii(level: float) -> Radii:
+        delta_e = np.zeros_like(stds)
+        delta_e[others] = calibration.delta_e.radius(stds[others], level)
+        energy = float(calibration.energy.radius(per_atom, level)[0])
+        return Radii(delta_e, energy, float(calibration.forces.radius(np.array([force_std]), level)[0]))
+
+    errors = radii(1 - risk)
     gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
-    near = [i for i in others if all_count or gaps[i] <= 3 * kT + 2 * errors[i]]
-    rivals = tuple(sorted(near, key=lambda i: -errors[i]))
-    energy_error = calibration.energy * float(member_energies[:, chosen].std()) / n_atoms
-    return Doubt(errors, rivals, energy_error, calibration.forces * force_std)
+    near = [i for i in others if all_count or not gaps[i] > 3 * kT + errors.delta_e[i]]
+    return Doubt(stds, errors, radii(LEVEL), tuple(sorted(near, key=lambda i: -errors.delta_e[i])))
 
 
 def worst_force_std(site: Site) -> float:
@@ -139,13 +176,13 @@ def worst_force_error(predicted: Float[np.ndarray, "n_atoms 3"], labelled: Atoms
     return float(errors[near].max())
 
 
-def to_label(chosen: int, doubt: Doubt, n_sites: int, sites_per_query: int) -> list[int]:
+def to_label(chosen: int, rivals: Sequence[int], n_sites: int, sites_per_query: int) -> list[int]:
     """The sites worth a label: the chosen one, its most doubtful rivals, then the next in energy.
 
-    >>> to_label(0, Doubt(np.zeros(4), (2,), 0.0, 0.0), 4, 3)
+    >>> to_label(0, (2,), 4, 3)
     [0, 2, 1]
     """
-    order = [chosen, *doubt.rivals, *range(n_sites)]
+    order = [chosen, *rivals, *range(n_sites)]
     return list(dict.fromkeys(order))[:sites_per_query]
 
 

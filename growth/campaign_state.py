@@ -1,28 +1,22 @@
 """What a campaign keeps while it runs: walkers, labels asked and received, model versions."""
 
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import combinations
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Calibration, Doubt, worst_force_error
+from growth.asking import Doubt, worst_force_error
+from growth.calibration import calibrated, told
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Pool
 from growth.run_directory import RunDirectory
 from growth.simulator import Proposal, State
 from growth.split import split
-from learner.calibration import calibrate
 from oracle import Dataset, FailedLabel, Method, uid
 
-PRIOR = Calibration(delta_e=2.0, energy=2.0, forces=2.0)
-"""Expected error for each unit of std before anything has been measured: members agree more than they should."""
-CALIBRATION_WINDOW = 40
-"""Labels that calibration looks back on: older ones tell of models that are gone."""
 Status = Literal["ready", "proposing", "labelling", "learning", "done"]
 
 
@@ -63,21 +57,29 @@ class Request:
         walker: the walker that waits for the label; None where nobody does.
         site: index of the site in the walker's proposal.
         group: sites of one proposal share it; energy differences are compared inside a group.
+        drawn: whether it is the site that chance took, with which the others of its group are compared.
+        chance: with which it is asked for.
         energy, forces: predicted, eV and (n_atoms, 3) eV/Å.
         energy_std: spread of the energy, eV.
         delta_e_std: spread of the energy difference to the drawn site, eV.
         force_std: largest std of a force vector near the adatom, eV/Å.
+        energy_radius, delta_e_radius, force_radius: promised at `calibration.LEVEL`: eV/atom, eV, eV/Å.
     """
 
     structure: Atoms
     walker: int | None
     site: int = 0
     group: str = ""
+    drawn: bool = True
+    chance: float = 1.0
     energy: float = 0.0
     forces: np.ndarray | None = None
     energy_std: float = 0.0
     delta_e_std: float = 0.0
     force_std: float = 0.0
+    energy_radius: float = 0.0
+    delta_e_radius: float = 0.0
+    force_radius: float = 0.0
 
 
 class Labels:
@@ -87,14 +89,10 @@ class Labels:
         self.method = Method.from_dict(config.oracle.method)
         self._dataset, self._run, self._config = dataset, run, config
         self._failed = {uid(f.structure, self.method.hash): f for f in dataset.failures()}
-        self._errors: list[dict[str, Any]] = []
-        self.calibration = PRIOR
-        self.n_given = 0
-        for line in run.lines("metrics"):
-            if line["what"] == "error":
-                self._calibrate(line)
-            elif line["what"] == "given":
-                self.n_given = line["n_labels"]
+        lines = run.lines("metrics")
+        self._errors: list[dict[str, Any]] = [line for line in lines if line["what"] == "error"]
+        self.n_given = max((line["n_labels"] for line in lines if line["what"] == "given"), default=0)
+        self.calibrate(max((line["version"] for line in lines if line["what"] == "model"), default=0))
 
     def __len__(self) -> int:
         return len(self._dataset)
@@ -166,31 +164,31 @@ class Labels:
             "reason": request.structure.info["reason"],
             "n_atoms": len(label),
             "site": request.site,
+            "drawn": request.drawn,
+            "chance": request.chance,
             "energy_error": error,
             "energy_std": request.energy_std,
+            "energy_radius": request.energy_radius,
             "delta_e_std": request.delta_e_std,
+            "delta_e_radius": request.delta_e_radius,
             "worst_force_error": worst_force_error(request.forces, label),
             "force_error_mean": float(np.mean(np.abs(difference))),
             "force_std": request.force_std,
+            "force_radius": request.force_radius,
             "model_version": request.structure.info["model_version"],
             "seconds": seconds,
         }
         self._run.append("metrics", line)
-        self._calibrate(line)
-
-    def _calibrate(self, line: dict[str, Any]) -> None:
-        """Redo the calibration with one more label: ΔE by pairs of sites of one step, the rest by structure."""
         self._errors.append(line)
-        groups: dict[str, list[dict[str, Any]]] = defaultdict(list)
-        for error in self._errors[-CALIBRATION_WINDOW:]:
-            groups[error["group"]].append(error)
-        pairs = [pair for members in groups.values() for pair in combinations(members, 2)]
-        delta_e = [(a["energy_error"] - b["energy_error"], max(a["delta_e_std"], b["delta_e_std"])) for a, b in pairs]
-        energy = [(e["energy_error"], e["energy_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
-        forces = [(e["worst_force_error"], e["force_std"]) for e in self._errors[-CALIBRATION_WINDOW:]]
-        self.calibration = Calibration(
-            _factor(delta_e, PRIOR.delta_e), _factor(energy, PRIOR.energy), _factor(forces, PRIOR.forces)
-        )
+        self.calibrate(self._version)
+
+    def calibrate(self, version: int) -> None:
+        """Redo the calibration, with all labels so far, for a model version."""
+        self._version, self.calibration = version, calibrated(self._errors, version)
+
+    def told(self) -> dict[str, Any]:
+        """What the run knows of its own honesty."""
+        return told(self._errors, self.calibration, self._config.ask.tolerances, self._config.ask.risk)
 
 
 class Models:
@@ -212,12 +210,6 @@ class Models:
         self._run.save_model(self.version + 1, files)
         self.version += 1
         self.shared = self._pool.share(files)
-
-
-def _factor(pairs: Sequence[tuple[float, float]], prior: float) -> float:
-    """Expected error for each unit of std, from pairs of (error, std)."""
-    errors, std = np.array(pairs, dtype=float).reshape(-1, 2).T
-    return calibrate(errors, std, prior=prior)
 
 
 def free_energy(labelled: Atoms) -> float:

@@ -5,7 +5,7 @@ by what the model version that accepted them said at that moment, as `sites/` ho
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,8 @@ from ase import Atoms
 from ase.optimize import LBFGS
 from jaxtyping import Float
 
+from growth.asking import worst_force_error
+from growth.calibration import LEVEL, audits_of, held
 from growth.campaign_state import free_energy
 from growth.config import CertificateSettings
 from growth.pool import Pool, Task
@@ -28,7 +30,8 @@ Report = Callable[[dict[str, Any]], None]
 class Step:
     """An accepted step: its walker and number, and its sites with predicted energies, the accepted one first.
 
-    Of one that `climbed` a barrier the sites are where it led, the saddle and where it came from.
+    Of one that `climbed` a barrier the sites are where it led, the saddle and where it came from. `promised` holds the
+    half-widths of the intervals told then, as `Radii.told` gives them.
     """
 
     walker: int
@@ -36,6 +39,7 @@ class Step:
     sites: list[Atoms]
     with_rivals: bool
     climbed: bool = False
+    promised: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def to_label(self) -> list[Atoms]:
@@ -71,7 +75,9 @@ def unseen_steps(
         if any(uid(site, method_hash) in learnt for site in sites):
             continue
         climbed = line.get("barrier") is not None
-        steps.append(Step(line["walker"], line["step"], sites, len(steps) < settings.site_steps, climbed))
+        steps.append(
+            Step(line["walker"], line["step"], sites, len(steps) < settings.site_steps, climbed, line["promised"])
+        )
     steps.sort(key=lambda step: not step.with_rivals)
     return steps[: settings.path_steps]
 
@@ -197,6 +203,7 @@ def certify(
     pool: Pool,
     method: Method,
     settings: CertificateSettings,
+    tolerances: Mapping[str, float],
     seed: int,
     report: Report,
 ) -> dict[str, Any]:
@@ -210,7 +217,13 @@ def certify(
         result["final"] = finals
         if settings.relax_final and method.cheap:
             result["final_relaxed"] = [relax_with_method(crystal, method) for crystal in crystals]
-        result["audits"] = audit_errors(run.lines("metrics"))
+        asked = [line for line in run.lines("metrics") if line["what"] == "error"]
+        result["intervals"] = {
+            "level": LEVEL,
+            "tolerances": tolerances,
+            "audits": audits_of(asked, tolerances),
+            "afterwards": promises_held(steps, labels, method.hash, tolerances),
+        }
         result["n_labels"] = len(held_out)
         result["n_failed"] = len(held_out.failures())
     run.write_json("certificate.json", result)
@@ -224,19 +237,34 @@ def final_point(crystal: Atoms, label: Atoms | None) -> dict[str, Any]:
     return {"n_atoms": len(crystal), "oracle_free_energy": energy, "oracle_max_force": force}
 
 
-def audit_errors(metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Errors of sure steps that were labelled at random, before any model saw the label."""
-    audits = [line for line in metrics if line["what"] == "error" and line["reason"] == "audit"]
-    groups: dict[str, list[float]] = {}
-    for line in audits:
-        groups.setdefault(line["group"], []).append(line["energy_error"])
-    delta_e = [abs(errors[0] - other) for errors in groups.values() for other in errors[1:]]
-    return {
-        "n": len(groups),
-        "energy_mae_mev_per_atom": _mean([abs(line["energy_error"]) / line["n_atoms"] * 1e3 for line in audits]),
-        "force_mae_mev_per_A": _mean([line["force_error_mean"] * 1e3 for line in audits]),
-        "delta_e_mae_mev": _mean([d * 1e3 for d in delta_e]),
-    }
+def promises_held(
+    steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash: str, tolerances: Mapping[str, float]
+) -> dict[str, Any]:
+    """How often the intervals promised at acceptance hold the truth, by quantity; see `growth.calibration.held`.
+
+    Of each step the energy per atom and the worst force near the adatom of what was accepted, and ΔE to the site that
+    was its nearest competitor by the surrogate.
+    """
+    found: dict[str, list[tuple[float, float]]] = {name: [] for name in tolerances}
+    for step in steps:
+        answers = {k: labels.get(uid(site, method_hash)) for k, site in enumerate(step.to_label)}
+        predicted = {k: float(step.sites[k].get_potential_energy()) for k in answers}
+        errors = {k: predicted[k] - free_energy(label) for k, label in answers.items() if label is not None}
+        accepted, label, promised = step.sites[0], answers[0], step.promised
+        if label is None:
+            continue
+        found["energy"].append((errors[0] / len(accepted), promised["energy"]))
+        worst = worst_force_error(accepted.get_forces(apply_constraint=False), label)
+        found["forces"].append((worst, promised["forces"]))
+        rivals = sorted(set(errors) - {0}, key=lambda k: abs(predicted[k] - predicted[0]))
+        if rivals:
+            found["delta_e"].append((errors[rivals[0]] - errors[0], promised["delta_e"][rivals[0]]))
+    told = {}
+    for name, pairs in found.items():
+        off = np.array([error for error, _ in pairs])
+        radii = np.array([np.inf if radius is None else radius for _, radius in pairs])
+        told[name] = held(off, radii, tolerances[name])
+    return told
 
 
 def mean_and_error(name: str, values: Sequence[float]) -> dict[str, float | None]:

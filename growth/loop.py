@@ -29,6 +29,7 @@ from growth.initial_set import given_labels, initial_structures
 from growth.pool import Done, Pool, Task
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, boltzmann, init, replay
+from learner.conformal import tolerance_to_std
 from oracle import Dataset, FailedLabel
 
 INITIAL_SET, PROPOSE, DRAW, AUDIT = range(1, 5)
@@ -169,7 +170,8 @@ class Campaign:
         walker.model_version = self.models.version
         walker.uniform = float(self._rng(DRAW, walker, with_attempt=False).random())
         kind = self._next_kind(walker)
-        sure = self.config.ask.delta_e_tolerance / self.labels.calibration.delta_e
+        ask = self.config.ask
+        sure = tolerance_to_std(self.labels.calibration.delta_e, ask.delta_e_tolerance, ask.risk)
         entropy = self._entropy(PROPOSE, walker)
         arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure)
         self.pool.submit(Task("surrogate", "propose", str(walker.index), arguments))
@@ -241,7 +243,7 @@ class Campaign:
             self._accept(walker, "accepted", f"budget spent; {reason}" if reason else None)
         elif reason:
             self._query(walker, reason)
-        elif self._rng(AUDIT, walker).random() < self.config.ask.audit_probability:
+        elif self._audits(walker):
             self._audit(walker)
         else:
             self._accept(walker, "accepted", None)
@@ -249,9 +251,24 @@ class Campaign:
     def _reason_to_ask(self, walker: Walker) -> str | None:
         """Why the oracle should be asked about the present proposal: doubt, or so many steps without a label."""
         assert walker.doubt is not None
-        limit = self.config.ask.max_unasked
-        overdue = f"{walker.unasked} steps unasked" if limit is not None and walker.unasked >= limit else None
-        return walker.doubt.reason(self.config.ask) or overdue
+        ask = self.config.ask
+        if ask.arm == "nothing":
+            return None
+        if ask.arm == "everything":
+            return ask.arm
+        if ask.arm == "random":
+            return ask.arm if self._uniform(walker) < ask.random_probability else None
+        overdue = ask.max_unasked is not None and walker.unasked >= ask.max_unasked
+        return walker.doubt.reason(ask) or (f"{walker.unasked} steps unasked" if overdue else None)
+
+    def _audits(self, walker: Walker) -> bool:
+        """Whether a sure step is labelled all the same; not in the arms for comparison."""
+        ask = self.config.ask
+        return ask.arm == "committee" and self._uniform(walker) < ask.audit_probability
+
+    def _uniform(self, walker: Walker) -> float:
+        """The random number by which the present proposal is labelled, or not."""
+        return float(self._rng(AUDIT, walker).random())
 
     def _pass(self, walker: Walker, proposal: Proposal) -> None:
         """Note what happened beyond doubt before what is proposed."""
@@ -287,6 +304,7 @@ class Campaign:
             worst_force_std(chosen),
             self.config.growth.kT,
             self.labels.calibration,
+            self.config.ask.risk,
             all_count=proposal.duration is not None,
         )
 
@@ -308,12 +326,15 @@ class Campaign:
         assert walker.doubt is not None
         settings, doubt = self.config.ask, walker.doubt
         only_other_doubt = doubt.reason(settings) is not None and doubt.delta_e_error <= settings.delta_e_tolerance
-        wanted = 1 if only_other_doubt else settings.sites_per_query
-        self._ask_about(walker, self._sites(walker, wanted), "query", True)
+        wanted = 1 if only_other_doubt and settings.arm == "committee" else settings.sites_per_query
+        chance = settings.random_probability if settings.arm == "random" else 1.0
+        self._ask_about(walker, self._sites(walker, wanted), chance)
 
     def _audit(self, walker: Walker) -> None:
         """Take the step, and have it and its nearest rival labelled: what the error of sure steps is."""
-        requests = self._requests_for(walker, self._sites(walker, self.config.ask.sites_per_query), "audit", False)
+        ask = self.config.ask
+        sites = self._sites(walker, ask.sites_per_query)
+        requests = self._requests_for(walker, sites, "audit", ask.audit_probability)
         self._accept(walker, "audited", "audit")
         self._ask(requests)
 
@@ -323,27 +344,41 @@ class Campaign:
         assert doubt is not None
         if proposal.duration is not None:  # a barrier is a difference of all of them
             wanted = max(wanted, 3)
-        return to_label(proposal.choice, doubt, len(proposal.sites), int(min(wanted, max(self._budget_left(), 1))))
+        affordable = int(min(wanted, max(self._budget_left(), 1)))
+        return to_label(proposal.choice, doubt.rivals, len(proposal.sites), affordable)
 
-    def _ask_about(self, walker: Walker, sites: Sequence[int], reason: str, waits: bool) -> None:
+    def _ask_about(self, walker: Walker, sites: Sequence[int], chance: float) -> None:
         walker.pending += len(sites)
-        self._ask(self._requests_for(walker, sites, reason, waits))
+        self._ask(self._requests_for(walker, sites, "query", chance))
 
-    def _requests_for(self, walker: Walker, sites: Sequence[int], reason: str, waits: bool) -> list[Request]:
+    def _requests_for(self, walker: Walker, sites: Sequence[int], reason: str, chance: float) -> list[Request]:
+        """Sites of the present proposal to label; what is asked after an answer, of the same step, is a group apart."""
         proposal, doubt, version = walker.proposal, walker.doubt, walker.model_version
         assert proposal is not None
         assert doubt is not None
-        group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}-v{version}"
+        waits, again = reason == "query", reason == "query" and bool(walker.labels)
+        group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}-v{version}{'-again' if again else ''}"
         requests = []
         for i in sites:
             site = proposal.sites[i]
             structure = site.structure.copy()
             structure.info = {"config_type": "growth", "model_version": str(version), "reason": reason}
-            std = float(doubt.delta_e_errors[i]) / self.labels.calibration.delta_e
-            waiting = walker.index if waits else None
             requests.append(
                 Request(
-                    structure, waiting, i, group, site.energy, site.forces, site.energy_std, std, worst_force_std(site)
+                    structure,
+                    walker.index if waits else None,
+                    site=i,
+                    group=group,
+                    drawn=i == proposal.choice and not again,
+                    chance=chance,
+                    energy=site.energy,
+                    forces=site.forces,
+                    energy_std=site.energy_std,
+                    delta_e_std=float(doubt.stds[i]),
+                    force_std=worst_force_std(site),
+                    energy_radius=doubt.promised.energy,
+                    delta_e_radius=float(doubt.promised.delta_e[i]),
+                    force_radius=doubt.promised.force,
                 )
             )
         return requests
@@ -400,7 +435,7 @@ class Campaign:
         assert walker.proposal is not None
         choice = walker.proposal.choice
         if choice not in answers and self._budget_left() > 0:
-            self._ask_about(walker, [choice], "query", True)
+            self._ask_about(walker, [choice], 1.0)
             return
         reason = walker.reason if not against else f"{walker.reason}; {against}"
         self._accept(walker, "queried" if choice in answers else "accepted", reason)
@@ -411,10 +446,12 @@ class Campaign:
         chosen = proposal.sites[proposal.choice]
         walker.state, event = apply(walker.state, proposal)
         step = walker.state.step
-        scored = [chosen, *(site for site in proposal.sites if site is not chosen)]
-        self.run_directory.write_sites(walker.index, step, scored)
+        order = [proposal.choice, *(i for i in range(len(proposal.sites)) if i != proposal.choice)]
+        self.run_directory.write_sites(walker.index, step, [proposal.sites[i] for i in order])
         self.run_directory.write_structures("grown", walker.index, step, [walker.state.crystal])
-        self._log_event(walker, {**event.to_dict(), "energy_std": chosen.energy_std, "fate": fate, "reason": reason})
+        assert walker.doubt is not None
+        told = {"energy_std": chosen.energy_std, "fate": fate, "reason": reason}
+        self._log_event(walker, {**event.to_dict(), **told, "promised": walker.doubt.promised.told(order)})
         walker.status, walker.attempt, walker.no_site_attempts, walker.proposal = "ready", 0, 0, None
         walker.unasked = walker.unasked + 1 if fate == "accepted" else 0
         if fate == "queried" and self.config.ask.learn_first:
@@ -429,9 +466,12 @@ class Campaign:
         self.models.trained |= self.models.under_way
         if metrics["promoted"]:
             self.models.adopt(files)
+            self.labels.calibrate(self.models.version)
         line = {"what": "model", "version": self.models.version, "seconds": done.seconds, **metrics}
         self.run_directory.append("metrics", {**line, "n_labels": len(self.labels), "elapsed_s": self.elapsed})
         self.report(line)
+        honesty = {"version": self.models.version, **self.labels.told()}
+        self.run_directory.append("metrics", {"what": "calibration", **honesty})
         self._release_walkers()
         self.checkpoint()
 
@@ -473,8 +513,8 @@ class Campaign:
             "attempt": walker.attempt,
             "n_sites": len(proposal.sites),
             "delta_e_error": doubt.delta_e_error,
-            "energy_error": doubt.energy_error,
-            "force_error": doubt.force_error,
+            "energy_error": doubt.errors.energy,
+            "force_error": doubt.errors.force,
             "seconds": round(walker.seconds, 3),
             **event,
         }

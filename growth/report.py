@@ -17,6 +17,7 @@ from rich.table import Table
 from growth.campaign_state import Labels
 from growth.run_directory import RunDirectory
 
+NAMES = {"delta_e": "ΔE", "energy": "the energy", "forces": "the worst force"}
 INK, BAND, ACCENT = "#1f2933", "#9fb3c8", "#d64545"
 
 
@@ -132,6 +133,16 @@ def certificate_table(certificate: Mapping[str, Any]) -> Table:
     if certificate.get("barrier_mae_mev") is not None:
         table.add_row("barrier MAE", _figure(certificate, "barrier_mae_mev", "meV"))
     table.add_row("oracle's best site ranked first", f"{certificate['best_site_first']} of {of} steps")
+    intervals = certificate["intervals"]
+    for name, unit in (("delta_e", "meV"), ("energy", "meV/atom"), ("forces", "meV/Å")):
+        told = intervals["afterwards"][name]
+        if told["n"]:
+            low, high = told["coverage"]["low"], told["coverage"]["high"]
+            table.add_row(
+                f"{intervals['level']:.0%} intervals of {NAMES[name]}",
+                f"hold {told['coverage']['share']:.0%} of {told['n']} ({low:.0%} to {high:.0%}); beyond "
+                f"{intervals['tolerances'][name] * 1e3:g} {unit}: {told['missed']['share']:.0%}",
+            )
     for final in certificate.get("final_relaxed", []):
         table.add_row(
             f"grown crystal, {final['n_atoms']} atoms",

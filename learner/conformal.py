@@ -33,7 +33,6 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import betaincinv, stdtrit
-from scipy.stats import ks_2samp
 
 from .errors import InputError
 
@@ -389,6 +388,8 @@ def drift(scores_before: Float[np.ndarray, " n"], scores_after: Float[np.ndarray
     _check_finite(scores_before=scores_before, scores_after=scores_after)
     if not len(scores_before) or not len(scores_after):
         return Drift(math.nan, 1.0, math.nan)
+    from scipy.stats import ks_2samp  # takes a second to import, which `kossel --help` would pay
+
     test = ks_2samp(scores_before, scores_after)
     before, after = float(np.median(scores_before)), float(np.median(scores_after))
     if before == 0:

@@ -7,20 +7,23 @@ from hypothesis import strategies as st
 
 from growth.asking import (
     AskSettings,
-    Calibration,
     Doubt,
+    Radii,
     contradiction,
     corrected_energies,
     doubt_about,
     draw,
     to_label,
 )
+from growth.calibration import FLOORS, Calibration, calibrated
+from learner.conformal import fit
 
 SETTINGS = AskSettings(delta_e_tolerance=0.05, force_tolerance=0.1)
 
 
 def doubt(errors: list[float], rivals: tuple[int, ...], force: float, energy: float = 0.0) -> Doubt:
-    return Doubt(np.array(errors), rivals, energy, force)
+    radii = Radii(np.array(errors), energy, force)
+    return Doubt(np.zeros(len(errors)), radii, radii, rivals)
 
 
 @pytest.mark.parametrize(
@@ -43,21 +46,36 @@ def test_reason_to_ask(case: Doubt, expected: str | None) -> None:
 def test_a_common_offset_of_a_member_is_no_doubt() -> None:
     """Members that disagree on the energy but agree on every difference are sure of the choice."""
     energies = np.array([[0.0, 0.02, 0.05], [3.0, 3.02, 3.05], [-2.0, -1.98, -1.95]])
-    assert doubt_about(energies, 0, 10, 0.0, kT=0.03).delta_e_error == pytest.approx(0.0, abs=1e-12)
+    assert doubt_about(energies, 0, 10, 0.0, 0.03, calibrated(), risk=0.1).stds == pytest.approx([0, 0, 0], abs=1e-12)
 
 
 def test_a_site_out_of_reach_is_no_rival() -> None:
     energies = np.array([[0.0, 2.0], [0.0, 2.2]])
-    assert doubt_about(energies, 0, 10, 0.0, kT=0.03).rivals == ()
+    assert doubt_about(energies, 0, 10, 0.0, 0.03, calibrated(), risk=0.1).rivals == ()
 
 
 def test_calibration_scales_doubt() -> None:
+    """Scores of 1 and of 3, many of them: intervals three times as wide."""
     energies = np.array([[0.0, 0.1], [0.0, 0.16]])
-    once = doubt_about(energies, 0, 10, 0.02, kT=0.05)
-    twice = doubt_about(energies, 0, 10, 0.02, kT=0.05, calibration=Calibration(2.0, 4.0, 3.0))
-    assert twice.delta_e_error == pytest.approx(2 * once.delta_e_error)
-    assert twice.energy_error == pytest.approx(4 * once.energy_error)
-    assert twice.force_error == pytest.approx(3 * once.force_error)
+    std = np.full(4000, 0.05)
+    calm, wild = (
+        Calibration(*(fit(np.linspace(-k, k, 4000) * (0.05 + floor), std, floor=floor) for floor in FLOORS.values()))
+        for k in (1, 3)
+    )
+    once, thrice = (doubt_about(energies, 0, 10, 0.02, 0.05, c, risk=0.1) for c in (calm, wild))
+    assert once.delta_e_error == pytest.approx(0.9 * (0.03 + 1e-3), rel=0.02)
+    assert thrice.delta_e_error == pytest.approx(3 * once.delta_e_error, rel=0.02)
+    assert thrice.errors.energy == pytest.approx(3 * once.errors.energy, rel=0.02)
+    assert thrice.errors.force == pytest.approx(3 * once.errors.force, rel=0.02)
+    assert once.stds.tolist() == thrice.stds.tolist()
+
+
+def test_less_risk_is_more_doubt_and_more_rivals() -> None:
+    energies = np.array([[0.0, 0.3, 0.9], [0.0, 0.36, 0.9]])
+    bold, careful = (doubt_about(energies, 0, 10, 0.02, 0.01, calibrated(), risk=risk) for risk in (0.5, 0.001))
+    assert careful.delta_e_error > bold.delta_e_error
+    assert bold.rivals == () and careful.rivals == (1,)
+    assert bold.promised.delta_e.tolist() == careful.promised.delta_e.tolist()
 
 
 @pytest.mark.parametrize(
@@ -92,7 +110,7 @@ def test_draw_follows_boltzmann() -> None:
 @given(st.integers(1, 6), st.integers(1, 6))
 def test_what_is_labelled_begins_with_the_chosen_site(n_sites: int, wanted: int) -> None:
     chosen = n_sites - 1
-    sites = to_label(chosen, doubt([0.0] * n_sites, (0,) if n_sites > 1 else (), 0.0), n_sites, wanted)
+    sites = to_label(chosen, (0,) if n_sites > 1 else (), n_sites, wanted)
     assert sites[0] == chosen
     assert len(set(sites)) == len(sites) == min(n_sites, wanted)
 

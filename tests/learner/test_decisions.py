@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from learner.acquisition import difference_std, force_std_near
-from learner.calibration import calibrate, coverage
 from learner.errors import InputError
-from learner.metrics import evaluate, stable_scale_distance
+from learner.metrics import evaluate, normal_coverage, stable_scale_distance
 from learner.prediction import Prediction
 from learner.settings import NetworkSettings, UpdateSettings
 
@@ -28,27 +27,10 @@ def test_force_std_near():
     assert force_std_near(np.array([0.1, 0.2, 5.0]), positions, 0, 4.0) == 0.2
 
 
-def test_calibrate_without_pairs_is_the_prior():
-    assert calibrate(np.array([]), np.array([]), prior=3.0) == 3.0
-    assert calibrate(np.array([1.0]), np.array([0.1]), weights=np.array([0.0]), prior=3.0) == 3.0
-
-
-def test_calibrate_finds_the_factor_and_bears_outliers():
-    rng = np.random.default_rng(0)
-    std = rng.uniform(0.01, 0.1, 4000)
-    residuals = rng.normal(size=4000) * std * 2.5
-    assert calibrate(residuals, std, prior=1.0) == pytest.approx(2.5, rel=0.05)
-    residuals[:3] = 1e6
-    assert calibrate(residuals, std, prior=1.0) == pytest.approx(2.5, rel=0.05)
-    assert 1.0 < calibrate(residuals[10:14], std[10:14], prior=1.0) < 2.5
-
-
-def test_expected_error_and_coverage():
-    rng = np.random.default_rng(0)
-    residuals = rng.normal(size=20000)
-    assert np.sqrt(2 / np.pi) == pytest.approx(np.abs(residuals).mean(), rel=0.02)
-    assert coverage(residuals, np.ones(20000), 0.9) == pytest.approx(0.9, abs=0.01)
-    assert np.isnan(coverage(np.array([]), np.array([])))
+def test_coverage_of_normal_errors():
+    residuals = np.random.default_rng(0).normal(size=20000)
+    assert normal_coverage(residuals, np.ones(20000), 0.9) == pytest.approx(0.9, abs=0.01)
+    assert np.isnan(normal_coverage(np.array([]), np.array([])))
 
 
 class Shifted:

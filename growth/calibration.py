@@ -1,0 +1,122 @@
+"""How wrong the surrogate was before each label, and what that promises for the next step.
+
+One line of `metrics.jsonl` a label, `what: error`, holds the error, the committee's std, the chance at which the label
+was asked for, and the interval promised at that moment. Pure functions of such lines.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from learner.conformal import Conformal, coverage, drift, fit, missed_triggers, tolerance_to_std
+
+LEVEL = 0.9
+"""Of the intervals whose coverage is told."""
+FADE = 0.8
+"""What a label's weight is multiplied by at each promotion after it: it told of a model that is gone."""
+FLOORS = {"delta_e": 1e-3, "energy": 2e-4, "forces": 5e-3}
+"""Added to every std: eV, eV/atom, eV/Å."""
+Line = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """From the committee's std to an interval: of ΔE between sites, of the energy per atom, of the worst force."""
+
+    delta_e: Conformal
+    energy: Conformal
+    forces: Conformal
+
+
+class Scores(NamedTuple):
+    """Errors of one quantity, the std and half-width of interval told before, 1 / chance, model version, all (n,)."""
+
+    errors: Float[np.ndarray, " n"]
+    std: Float[np.ndarray, " n"]
+    radii: Float[np.ndarray, " n"]
+    weights: Float[np.ndarray, " n"]
+    versions: Float[np.ndarray, " n"]
+
+
+def calibrated(lines: Sequence[Line] = (), version: int = 0) -> Calibration:
+    """What the labels so far promise for model `version`; without any, what the prior does.
+
+    A label counts 1 / chance, times FADE for every promotion since.
+    """
+    found = {}
+    for name, scores in scores_of(lines).items():
+        faded = scores.weights * FADE ** np.maximum(0.0, version - scores.versions)
+        heaviest = float(scores.weights.max(initial=1.0))
+        found[name] = fit(scores.errors, scores.std, faded, floor=FLOORS[name], test_weight=heaviest)
+    return Calibration(**found)
+
+
+def scores_of(lines: Sequence[Line]) -> dict[str, Scores]:
+    """Scores by quantity: energy and forces of the drawn site of each step, ΔE of each other labelled site to it."""
+    groups: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        groups[line["group"]].append(line)
+    rows: dict[str, list[list[float]]] = {name: [] for name in FLOORS}
+    for members in groups.values():
+        for drawn in (line for line in members if line["drawn"]):
+            n, last = drawn["n_atoms"], [1 / drawn["chance"], float(drawn["model_version"])]
+            rows["energy"].append([drawn["energy_error"] / n, drawn["energy_std"] / n, drawn["energy_radius"], *last])
+            rows["forces"].append([drawn["worst_force_error"], drawn["force_std"], drawn["force_radius"], *last])
+            for other in (line for line in members if not line["drawn"]):
+                error = other["energy_error"] - drawn["energy_error"]
+                rows["delta_e"].append([error, other["delta_e_std"], other["delta_e_radius"], *last])
+    return {name: Scores(*np.array(of, dtype=float).reshape(-1, 5).T) for name, of in rows.items()}
+
+
+def told(
+    lines: Sequence[Line], calibration: Calibration, tolerances: Mapping[str, float], risk: float
+) -> dict[str, Any]:
+    """What a run knows of its own honesty, by quantity.
+
+    Args:
+        lines: of all labels. calibration: the present one.
+        tolerances: by quantity. risk: chance of a larger error that is borne.
+
+    Returns:
+        For each quantity `allowed_std`, up to which nobody is asked (None: no std is small enough, or any is), and
+        `effective_n`, the labels behind it; of the audits what `held` tells, and `drift` of the later half against
+        the earlier.
+    """
+    found = {}
+    audits = scores_of([line for line in lines if line["reason"] == "audit"])
+    for name, scores in audits.items():
+        conformal: Conformal = getattr(calibration, name)
+        relative = np.abs(scores.errors) / (scores.std + FLOORS[name])
+        half = len(relative) // 2
+        found[name] = {
+            "allowed_std": _finite(tolerance_to_std(conformal, tolerances[name], risk)),
+            "effective_n": conformal.effective_n,
+            **held(scores.errors, scores.radii, tolerances[name]),
+            "drift": {key: _finite(x) for key, x in drift(relative[:half], relative[half:])._asdict().items()},
+        }
+    return found
+
+
+def audits_of(lines: Sequence[Line], tolerances: Mapping[str, float]) -> dict[str, Any]:
+    """What `held` tells of the steps labelled though sure, by quantity."""
+    audits = scores_of([line for line in lines if line["reason"] == "audit"])
+    return {name: held(scores.errors, scores.radii, tolerances[name]) for name, scores in audits.items()}
+
+
+def held(errors: Float[np.ndarray, " n"], radii: Float[np.ndarray, " n"], tolerance: float) -> dict[str, Any]:
+    """Of steps that were sure: how many, their mean error, and two shares with their intervals at 95 % confidence:
+    `coverage`, within the interval promised at LEVEL, and `missed`, beyond the tolerance."""
+    nobody = np.zeros(len(errors), dtype=bool)
+    shares = coverage(errors, radii), missed_triggers(errors, nobody, tolerance)
+    within, beyond = ({key: _finite(x) for key, x in share._asdict().items()} for share in shares)
+    error = float(np.abs(errors).mean()) if len(errors) else None
+    return {"n": len(errors), "mean_abs_error": error, "coverage": within, "missed": beyond}
+
+
+def _finite(x: float) -> float | None:
+    """As JSON has it: None for what is no finite number."""
+    return x if np.isfinite(x) else None
