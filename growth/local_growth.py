@@ -45,7 +45,7 @@ class LocalSettings(BaseModel):
     max_steps: int = Field(150, ge=1, description="force calls of a relaxation")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class SurfaceSite:
     """A place for an adatom.
 
@@ -125,7 +125,7 @@ class LocalGrowth:
             rolled = np.linalg.norm(after.structure.positions[-1] - site.position)
             if after.converged and rolled < self.settings.merge:
                 return self._take(region, before, after)
-            self.sites.remove(site)  # known surroundings, but here the adatom leaves
+            self.sites = [other for other in self.sites if other is not site]  # here the adatom leaves
         raise NoSitesError(f"no site for {self.settings.species} on {len(self.crystal)} atoms", [])
 
     def _take(self, region: Region, before: float, after: Relaxed) -> Attachment:

@@ -239,6 +239,8 @@ def page(out: Path) -> str:
                     f"{fit['lowest_fluxes']:.2f}. Nucleation theory where pairs hold: {theory}.",
                     "",
                 ]
+        if "caution" in found:
+            lines += [f"Caution: {found['caution']}", ""]
         shown = {(r["temperature_K"], r["flux_ML_s"]): r for r in reversed(found["runs"])}
         for (temperature, flux), r in sorted(shown.items()):
             name = f"cu{face}-{temperature:g}K-{flux:g}-{r['seed']}"
