@@ -122,3 +122,12 @@ def test_no_site_left() -> None:
     growth.sites = []
     with pytest.raises(NoSitesError, match="no site for Cu on 108 atoms"):
         growth.step(np.random.default_rng(0))
+
+
+def test_sites_that_no_adatom_keeps_are_dropped_one_by_one() -> None:
+    growth = LocalGrowth(slab(6), EMTModel(["Cu"]), LocalSettings())
+    assert len(growth.sites) > 10
+    growth.settings = growth.settings.model_copy(update={"max_steps": 1})
+    with pytest.raises(NoSitesError, match="no site for Cu on 108 atoms"):
+        growth.step(np.random.default_rng(0))
+    assert growth.sites == []
