@@ -87,8 +87,7 @@ def told(
         the earlier.
     """
     found = {}
-    audits = scores_of([line for line in lines if line["reason"] == "audit"])
-    for name, scores in audits.items():
+    for name, scores in _audits(lines).items():
         conformal: Conformal = getattr(calibration, name)
         relative = np.abs(scores.errors) / (scores.std + FLOORS[name])
         half = len(relative) // 2
@@ -103,8 +102,11 @@ def told(
 
 def audits_of(lines: Sequence[Line], tolerances: Mapping[str, float]) -> dict[str, Any]:
     """What `held` tells of the steps labelled though sure, by quantity."""
-    audits = scores_of([line for line in lines if line["reason"] == "audit"])
-    return {name: held(scores.errors, scores.radii, tolerances[name]) for name, scores in audits.items()}
+    return {name: held(scores.errors, scores.radii, tolerances[name]) for name, scores in _audits(lines).items()}
+
+
+def _audits(lines: Sequence[Line]) -> dict[str, Scores]:
+    return scores_of([line for line in lines if line["reason"] == "audit"])
 
 
 def held(errors: Float[np.ndarray, " n"], radii: Float[np.ndarray, " n"], tolerance: float) -> dict[str, Any]:

@@ -148,6 +148,7 @@ class Labels:
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Atoms) and request.forces is not None and outcome.info["uid"] in new:
                 self._note_error(request, outcome, seconds / len(requests))
+        self.calibrate(self._version)
 
     @property
     def n_failed(self) -> int:
@@ -180,7 +181,6 @@ class Labels:
         }
         self._run.append("metrics", line)
         self._errors.append(line)
-        self.calibrate(self._version)
 
     def calibrate(self, version: int) -> None:
         """Redo the calibration, with all labels so far, for a model version."""

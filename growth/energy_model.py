@@ -118,7 +118,7 @@ class CommitteeModel:
 
     @property
     def reach(self) -> float:
-        """The network's cutoff times its message steps, Å."""
+        """The committee's: twice the network's cutoff times its message steps, Å."""
         return float(self.committee.reach)
 
     @cached_property

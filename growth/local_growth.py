@@ -125,7 +125,7 @@ class LocalGrowth:
             rolled = np.linalg.norm(after.structure.positions[-1] - site.position)
             if after.converged and rolled < self.settings.merge:
                 return self._take(region, before, after)
-            self.sites = [other for other in self.sites if other is not site]  # here the adatom leaves
+            self.sites.remove(site)  # known surroundings, but here the adatom leaves
         raise NoSitesError(f"no site for {self.settings.species} on {len(self.crystal)} atoms", [])
 
     def _take(self, region: Region, before: float, after: Relaxed) -> Attachment:

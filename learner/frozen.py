@@ -123,9 +123,7 @@ class FrozenNetwork:
     @torch.no_grad()
     def energies_and_gradients(self, graph: Graph) -> tuple[Float[Tensor, "m n"], Float[Tensor, "m e 3"]]:
         """Energy of each atom (eV, without E0), and ∂E/∂r_vw of each pair (eV/Å), of every member."""
-        r, harmonics, sums = self.basis(graph.vectors[None], graph, self.summed, self.cohesion.spacing)
-        pair = self.basis.pair(graph)
-        pairs = Pairs(graph.centre, graph.neighbour, pair, r, harmonics, self.basis.spacing)
+        pairs, sums = self.pairs(graph)
         states = [self.initial[:, graph.species]]
         traces = []
         for step in self.steps:
@@ -140,6 +138,12 @@ class FrozenNetwork:
             if k:
                 g = g + by_states[k]
         return energies, g_vectors
+
+    def pairs(self, graph: Graph) -> tuple[Pairs, Float[Tensor, "1 n k"]]:
+        """The pairs of a graph as filters see them, and what they bring to the sums of its atoms."""
+        r, harmonics, sums = self.basis(graph.vectors[None], graph, self.summed, self.cohesion.spacing)
+        pair = self.basis.pair(graph)
+        return Pairs(graph.centre, graph.neighbour, pair, r, harmonics, self.basis.spacing), sums
 
     def readout(self, states: Sequence[Tensor], sums: Tensor, species: Tensor) -> tuple[Tensor, Tensor, list[Tensor]]:
         """Energy of each atom (m, n), its slopes by the atom's sums (m, n, k) and by its hidden states (m, n, f)."""

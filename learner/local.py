@@ -148,18 +148,16 @@ class Surroundings:
         self, centre: np.ndarray, neighbour: np.ndarray, vectors: np.ndarray, n_atoms: int | None = None
     ) -> tuple[Pairs, Tensor]:
         """Pairs as the network sees them, and what they bring to the sums of the first n_atoms."""
-        network, species = self.network, self.species[:n_atoms]
+        species = self.species[:n_atoms]
         graph = Graph(
             species=species,
             structure=torch.zeros_like(species),
             centre=torch.from_numpy(centre),
             neighbour=torch.from_numpy(neighbour),
-            vectors=torch.from_numpy(vectors).to(network.initial.dtype),
+            vectors=torch.from_numpy(vectors).to(self.network.initial.dtype),
             n_structures=1,
         )
-        r, harmonics, sums = network.basis(graph.vectors[None], graph, network.summed, network.cohesion.spacing)
-        pair = network.basis.pair(graph)
-        return Pairs(graph.centre, graph.neighbour, pair, r, harmonics, network.basis.spacing), sums
+        return self.network.pairs(graph)
 
 
 def _shells(
