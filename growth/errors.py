@@ -31,3 +31,15 @@ class CampaignError(GrowthError):
 
 class DepositionError(GrowthError):
     """An atom that was shot at a crystal did not stay, or the crystal did not."""
+
+
+class UnsettledError(GrowthError):
+    """A crystal is no minimum of its energy model: atoms that were to rest move far when they are relaxed.
+
+    Attributes:
+        settled: the crystal with them where they come to rest.
+    """
+
+    def __init__(self, message: str, settled: Atoms) -> None:
+        super().__init__(message)
+        self.settled = settled

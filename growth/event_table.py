@@ -20,11 +20,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from growth.candidates import bond_lengths, find_candidates
 from growth.energy_model import EnergyModel, where_few_move
 from growth.environment import Environment, Neighbourhood, Overlay, overlays
-from growth.errors import InputError
+from growth.errors import InputError, UnsettledError
 from growth.events import Kind
 from growth.observables import coordination, coordination_of
 from growth.periodic import nearest_images
-from growth.region import cut
+from growth.region import Region, cut
 from growth.relax import Relaxed, movable_atoms, relax
 from growth.saddles import Process, SaddleSettings, harmonic_prefactor, refine_saddles, search_saddles
 from oracle.durable import write_whole
@@ -181,6 +181,9 @@ class EventTable:
             crystal: relaxed. rng: draws the searches. atoms: (n,) look at these; default the active ones.
             each: once, not from every atom that it is found from.
             back: the way back of the event that led here, which exists too.
+
+        Raises:
+            UnsettledError: surroundings that were to be searched are elsewhere when relaxed. What was found is kept.
         """
         near = Neighbourhood(crystal, self.settings.radius)
         found: list[Transition] = []
@@ -190,7 +193,7 @@ class EventTable:
             if entry is None or not entry.current:
                 returning = back if back is not None and back.atom == atom else None
                 entry = self._searched(crystal, environment, rng, entry, laid, returning)
-                laid = entry.symmetry
+                laid = overlays(entry.environment, environment, self.settings.tolerance, entry.symmetry)
             found += _laid(entry, laid, environment)
         return each_once(found, self.settings.saddles.same) if each else found
 
@@ -264,7 +267,7 @@ class EventTable:
         radius = self.settings.saddles.radius or float("inf")
         region = cut(crystal, crystal.positions[atoms[:1]], radius, self.model.reach)
         minimum = relax([region.structure], self.model, self.settings.saddles.fmax, 300)[0]
-        return _Piece(minimum, np.array([region.index(int(atom)) for atom in atoms]))
+        return _Piece(region, minimum, np.array([region.index(int(atom)) for atom in atoms]))
 
     def _searched(
         self,
@@ -275,11 +278,18 @@ class EventTable:
         laid: Sequence[Overlay] = (),
         back: Transition | None = None,
     ) -> Entry:
-        """A new entry: what an old one holds, laid on these; directed searches; batches of random ones."""
+        """A new entry: what an old one holds, laid on these; directed searches; batches of random ones.
+
+        It is known by the surroundings as they are when relaxed, which its processes start from.
+        """
         settings = self.settings
-        kept = replace(environment, vectors=np.round(environment.vectors, DIGITS))
-        entry = Entry(kept, overlays(kept, kept, settings.tolerance))
         piece = self._piece(crystal, environment.atoms)
+        kept = replace(environment, vectors=np.round(piece.vectors(), DIGITS))
+        off = float(np.linalg.norm(kept.vectors - environment.vectors, axis=1).max())
+        if off > settings.tolerance or not overlays(kept, environment, settings.tolerance):
+            message = f"atom {environment.atoms[0]}: expected surroundings at rest, got {off:.2f} Å when relaxed"
+            raise UnsettledError(message, piece.region.put_back(crystal, piece.minimum.structure))
+        entry = Entry(kept, overlays(kept, kept, settings.tolerance))
         least, most = settings.batch, settings.max_searches
         if old is not None:
             self._carry_over(entry, old, laid[0], piece)
@@ -380,11 +390,18 @@ class _Piece:
     """A piece of a crystal in which surroundings are searched, relaxed.
 
     Attributes:
-        minimum: the piece. places: (n,) number in it of each atom of the surroundings, the one in the middle first.
+        region: the piece as it was cut. minimum: it relaxed.
+        places: (n,) number in it of each atom of the surroundings, the one in the middle first.
     """
 
+    region: Region
     minimum: Relaxed
     places: np.ndarray
+
+    def vectors(self) -> np.ndarray:
+        """(n, 3), Å, of the surroundings from the atom in the middle."""
+        places = self.minimum.structure.positions[self.places]
+        return nearest_images(places - places[0], self.minimum.structure)
 
     def displacements(self, end: Relaxed) -> np.ndarray:
         """(n_atoms, 3), Å, from the minimum."""

@@ -6,7 +6,7 @@ are drawn from their exact law, without the hops between (growth/kinetics.py).
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atom, Atoms
@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_lengths
 from growth.energy_model import EnergyModel
-from growth.errors import InputError
+from growth.errors import GrowthError, InputError, UnsettledError
 from growth.event_table import EventTable, TableSettings, Transition, each_once, moved_key
 from growth.events import Kind, State
 from growth.kinetics import arrhenius, arrival_rates, draw_event, draw_exits, flicker
@@ -22,6 +22,9 @@ from growth.observables import ATTACHED
 from growth.periodic import nearest_images
 from growth.region import cut
 from growth.relax import relax
+
+MOST_SETTLINGS = 20
+"""Relaxations, one after another, of a crystal that is no minimum, before one event."""
 
 
 class KineticSettings(BaseModel):
@@ -205,9 +208,9 @@ class KineticGrowth:
 
         Raises:
             InputError: nothing can happen: no process is known and no flux was given.
+            GrowthError: the crystal does not come to rest.
         """
-        crystal = self.state.crystal
-        self.catalogue.update(crystal, rng, self._fresh, self._back)
+        crystal = self._looked_at(rng)
         transitions = self.catalogue.transitions
         rates = self.rates(transitions)
         arrivals = self.arrivals(crystal)
@@ -228,7 +231,7 @@ class KineticGrowth:
         if len(after) != len(crystal):
             self._states, self._recent = [], []
         if event.kind == "detach":  # atoms have other numbers now
-            self.catalogue, self._fresh = Catalogue(self.table, self.settings.converge_below), None
+            self._forget()
         else:
             old = self.state.crystal.positions
             vectors = nearest_images(after.positions[: len(old)] - old, after)
@@ -238,6 +241,23 @@ class KineticGrowth:
         self._back = event.transition.back() if stays and event.transition is not None else None
         self.state = State(after, self.state.step + 1, self.state.time + duration)
         return self.state, event
+
+    def _looked_at(self, rng: np.random.Generator) -> Atoms:
+        """The crystal, with the catalogue of what can happen to it; relaxed first where it turns out not to rest."""
+        for _ in range(MOST_SETTLINGS):
+            crystal = self.state.crystal
+            try:
+                self.catalogue.update(crystal, rng, self._fresh, self._back)
+                return crystal
+            except UnsettledError as unsettled:
+                self.state = replace(self.state, crystal=unsettled.settled)
+                self._forget()
+        raise GrowthError(f"kinetics: the crystal moves on after {MOST_SETTLINGS} relaxations; lower kmc.fmax")
+
+    def _forget(self) -> None:
+        """Look at the whole crystal anew: other atoms, or other places, than what is remembered was of."""
+        self.catalogue, self._fresh = Catalogue(self.table, self.settings.converge_below), None
+        self._states, self._recent = [], []
 
     def rates(self, transitions: list[Transition]) -> np.ndarray:
         """1/s, (n_transitions,)."""

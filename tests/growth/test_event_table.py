@@ -5,13 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
-from ase.build import add_adsorbate, fcc100
+from ase.build import add_adsorbate, fcc100, fcc111
 from ase.constraints import FixAtoms
 
 from growth.emt import EMTModel
 from growth.energy_model import CountingModel
-from growth.errors import InputError
+from growth.errors import InputError, UnsettledError
 from growth.event_table import EventTable, TableSettings, kind_of
+from growth.events import State
+from growth.kmc import KineticGrowth, KineticSettings
 from growth.relax import relax
 
 
@@ -110,3 +112,30 @@ def test_kinds() -> None:
     concerted = np.array([[0, 0, 2.5], [0, 0, 2.5], [0, 0, 0]])
     assert [kind_of(before, d) for d in (hop, exchange, concerted)] == ["hop", "exchange", "concerted"]
     assert kind_of(before, 0.3 * hop) == "hop"  # short ways are ways too
+
+
+def test_surroundings_that_do_not_rest_are_no_entry() -> None:
+    """An adatom a little off the bridge between two sites of (111): barely a force, and yet no minimum."""
+    slab = fcc111("Cu", (4, 4, 3), a=3.5898, vacuum=6.0)
+    add_adsorbate(slab, "Cu", 2.0, "fcc")
+    slab.set_constraint(FixAtoms([a.index for a in slab if a.tag == 3]))
+    slab.pbc = (True, True, False)
+    model = EMTModel(["Cu"])
+    start = relax([slab], model, 0.01)[0].structure
+    table = EventTable(model, TableSettings(max_searches=6, missing=0.5, highest=0.3, radius=5.4))
+    hop = min(table.transitions(start, np.random.default_rng(0)), key=lambda t: t.process.barrier)
+    on_top = hop.at_saddle(start)
+    on_top.positions[-1] += 0.08 * hop.final[0] / np.linalg.norm(hop.final[0])
+    known = len(table.entries)
+    with pytest.raises(UnsettledError, match="expected surroundings at rest, got 0.[5-9]") as raised:
+        table.transitions(on_top, np.random.default_rng(0))
+    assert len(table.entries) == known
+    assert np.linalg.norm(model([raised.value.settled]).forces[0][16:], axis=1).max() < 0.1
+    assert np.linalg.norm(raised.value.settled.positions[-1] - hop.after(start).positions[-1]) < 0.1
+
+    settings = KineticSettings(temperature_K=100.0, table=table.settings)
+    growth = KineticGrowth(model, settings, State(on_top), table)
+    _, event = growth.step(np.random.default_rng(0))
+    energies = model([event.before, growth.state.crystal]).energies
+    process = event.transition.process
+    assert energies[1] - energies[0] == pytest.approx(process.barrier - process.reverse_barrier, abs=5e-3)
