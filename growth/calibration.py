@@ -56,7 +56,10 @@ def calibrated(lines: Sequence[Line] = (), version: int = 0) -> Calibration:
 
 
 def scores_of(lines: Sequence[Line]) -> dict[str, Scores]:
-    """Scores by quantity: energy and forces of the drawn site of each step, ΔE of each other labelled site to it."""
+    """Scores by quantity: energy and forces of the drawn site of each step, ΔE of each other labelled site to it.
+
+    What the model had no number for is no score; its radius is infinite, so it is asked about again.
+    """
     groups: dict[str, list[Line]] = defaultdict(list)
     for line in lines:
         groups[line["group"]].append(line)
@@ -69,7 +72,11 @@ def scores_of(lines: Sequence[Line]) -> dict[str, Scores]:
             for other in (line for line in members if not line["drawn"]):
                 error = other["energy_error"] - drawn["energy_error"]
                 rows["delta_e"].append([error, other["delta_e_std"], other["delta_e_radius"], *last])
-    return {name: Scores(*np.array(of, dtype=float).reshape(-1, 5).T) for name, of in rows.items()}
+    return {name: _scores(np.array(of, dtype=float).reshape(-1, 5)) for name, of in rows.items()}
+
+
+def _scores(rows: Float[np.ndarray, "n 5"]) -> Scores:
+    return Scores(*rows[np.isfinite(rows[:, :2]).all(axis=1)].T)
 
 
 def told(

@@ -7,9 +7,10 @@
 
 EMT copper, three layers, the lowest fixed; fluxes in monolayers a second. What can happen is searched for on the way
 and kept in a table beside the results, which later runs go on with; what moved is relaxed after each event. At the end
-of every run: a picture, the atoms that the upper layer lacks, and by how much the whole crystal relaxes. The exponent of island density against flux with its standard error, and what nucleation theory expects where two atoms
-hold (Venables, Philos. Mag. 27, 697 (1973)): 1/3 for atoms that hop without end between arrivals, and less at these
-fluxes, by its rate equations. A run interrupted is begun again; the table is not lost.
+of every run: a picture, the atoms that the upper layer lacks, and by how much the whole crystal relaxes. The exponent
+of island density against flux with its standard error, and what nucleation theory expects where two atoms hold
+(Venables, Philos. Mag. 27, 697 (1973)): 1/3 for atoms that hop without end between arrivals, and less at these fluxes,
+by its rate equations. A run interrupted is begun again; the table is not lost.
 """
 
 import argparse

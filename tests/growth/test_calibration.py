@@ -99,3 +99,10 @@ def test_an_interval_without_bound_holds() -> None:
     found = held(np.array([0.1, 5.0]), np.array([0.05, np.inf]), 1.0)
     assert found["coverage"]["share"] == 0.5 and found["missed"]["share"] == 0.5
     assert held(np.array([]), np.array([]), 1.0)["coverage"]["share"] is None
+
+
+def test_what_the_model_had_no_number_for_stops_nothing() -> None:
+    lines = [line(), line("b", energy_error=np.nan), line("c", force_std=np.nan, force_radius=np.inf)]
+    found = scores_of(lines)
+    assert (len(found["energy"].errors), len(found["forces"].errors)) == (2, 2)
+    assert calibrated(lines).energy.effective_n == pytest.approx(2.0)

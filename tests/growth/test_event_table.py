@@ -127,7 +127,7 @@ def test_surroundings_that_do_not_rest_are_no_entry() -> None:
     on_top = hop.at_saddle(start)
     on_top.positions[-1] += 0.08 * hop.final[0] / np.linalg.norm(hop.final[0])
     known = len(table.entries)
-    with pytest.raises(UnsettledError, match="expected surroundings at rest, got 0.[5-9]") as raised:
+    with pytest.raises(UnsettledError, match=r"expected surroundings at rest, got 0\.[5-9]") as raised:
         table.transitions(on_top, np.random.default_rng(0))
     assert len(table.entries) == known
     assert np.linalg.norm(model([raised.value.settled]).forces[0][16:], axis=1).max() < 0.1
