@@ -14,6 +14,7 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.calibration import LEVEL, Calibration
+from growth.relax import Relaxed
 from growth.simulator import boltzmann, pick
 from growth.sites import Site
 from learner.acquisition import difference_std, force_std_near
@@ -105,6 +106,12 @@ class Doubt:
         """Error of ΔE to the most doubtful rival, eV."""
         return float(self.errors.delta_e[self.rivals[0]]) if self.rivals else 0.0
 
+    def ratio(self, settings: AskSettings) -> float:
+        """The largest error as a multiple of its tolerance; above 1 the oracle should be asked. inf for no number."""
+        errors = {"delta_e": self.delta_e_error, "energy": self.errors.energy, "forces": self.errors.force}
+        ratios = np.array([errors[name] / tolerance for name, tolerance in settings.tolerances.items()])
+        return float(np.where(np.isnan(ratios), np.inf, ratios).max())
+
     def reason(self, settings: AskSettings) -> str | None:
         """Why the oracle should be asked; None where the surrogate is sure enough. What is not a number is not sure."""
         if not self.delta_e_error <= settings.delta_e_tolerance:
@@ -163,7 +170,22 @@ def doubt_about(
     return Doubt(stds, errors, radii(LEVEL), tuple(sorted(near, key=lambda i: -errors.delta_e[i])))
 
 
-def worst_force_std(site: Site) -> float:
+def worth_a_label(ratio: float, recent: Sequence[float], share: float) -> bool:
+    """Whether a doubtful step is among the share of the most doubtful that there are labels for.
+
+    Args:
+        ratio: of its error to the tolerance. recent: of the latest steps, whose doubts tell what is to come.
+        share: of the steps to come that labels will last for.
+
+    >>> worth_a_label(2.0, [0.5, 1.5, 3.0, 2.5], 0.25), worth_a_label(3.0, [0.5, 1.5, 3.0, 2.5], 0.25)
+    (False, True)
+    """
+    if share >= 1:
+        return True
+    return sum(other > ratio for other in recent) < share * max(len(recent), 1)
+
+
+def worst_force_std(site: Site | Relaxed) -> float:
     """Largest std of a force vector on the adatom or near it: √3 times that of its components, eV/Å."""
     structure = site.structure
     return float(np.sqrt(3) * force_std_near(site.forces_std, structure.positions, len(structure) - 1, NEAR_ADATOM))

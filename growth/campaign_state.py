@@ -28,7 +28,7 @@ class Walker:
         attempt: proposals for the present step that labels have contradicted.
         unasked: steps in a row, up to the present one, that were taken without a label.
         uniform: the random number that draws the site of the present step, whatever becomes of its energies.
-        labels: what the oracle said of the sites of the present proposal.
+        labels: what the oracle said of the sites of the present proposal. asked: what it was asked, by site.
         pending: labels that the walker waits for. needs: uids that a model must have seen before it proposes again.
     """
 
@@ -45,6 +45,7 @@ class Walker:
     seconds: float = 0.0
     reason: str = ""
     labels: dict[int, Atoms | FailedLabel] = field(default_factory=dict)
+    asked: "dict[int, Request]" = field(default_factory=dict)
     pending: int = 0
     needs: set[str] = field(default_factory=set)
 
@@ -59,6 +60,7 @@ class Request:
         group: sites of one proposal share it; energy differences are compared inside a group.
         drawn: whether it is the site that chance took, with which the others of its group are compared.
         chance: with which it is asked for.
+        carved_from: atoms of the crystal that the structure was cut out of; None where it is whole.
         energy, forces: predicted, eV and (n_atoms, 3) eV/Å.
         energy_std: spread of the energy, eV.
         delta_e_std: spread of the energy difference to the drawn site, eV.
@@ -72,6 +74,7 @@ class Request:
     group: str = ""
     drawn: bool = True
     chance: float = 1.0
+    carved_from: int | None = None
     energy: float = 0.0
     forces: np.ndarray | None = None
     energy_std: float = 0.0
@@ -151,6 +154,12 @@ class Labels:
         self.calibrate(self._version)
 
     @property
+    def per_query(self) -> float:
+        """Labels that a query has taken so far, on average; before any, as many as it may."""
+        queries = [line["group"].removesuffix("-again") for line in self._errors if line["reason"] == "query"]
+        return len(queries) / len(set(queries)) if queries else float(self._config.ask.sites_per_query)
+
+    @property
     def n_failed(self) -> int:
         """Structures that got no label."""
         return len(self._failed)
@@ -164,6 +173,7 @@ class Labels:
             "group": request.group,
             "reason": request.structure.info["reason"],
             "n_atoms": len(label),
+            "carved_from": request.carved_from,
             "site": request.site,
             "drawn": request.drawn,
             "chance": request.chance,

@@ -8,10 +8,11 @@ Order and choice follow distances and bonds only, never directions in space, so 
 the same carve, up to places that its symmetry makes equal.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from ase import Atoms
+from ase import Atom, Atoms
 from scipy.sparse import csr_array
 from scipy.sparse.csgraph import connected_components
 
@@ -21,6 +22,8 @@ from growth.periodic import nearest_images
 
 TIE = 1e-3
 """Å; atoms whose distances from the targets differ by less are equally near, and bonds decide."""
+SAME_PLACE = 1.0
+"""Å; an adatom that is nearer than this to where an atom of another structure is takes that atom's place."""
 DANGLING = 3
 """An atom of the rim with fewer bonds than this in the carve gives way to a better-bound one."""
 
@@ -89,6 +92,48 @@ def carve(crystal: Atoms, targets: np.ndarray, max_atoms: int, bond_length: floa
     atoms = np.flatnonzero(kept)
     core = np.asarray((bonds @ kept)[atoms] == n_bonds[atoms])
     return Carve(unwrapped[atoms], atoms, np.searchsorted(atoms, targets), core)
+
+
+def carve_together(structures: Sequence[Atoms], max_atoms: int | None) -> list[Atoms | None]:
+    """Competing structures cut to the same atoms around all places of their last atom, so that energies compare.
+
+    Args:
+        structures: alike but for the place of the last atom, the adatom, and small shifts of the others.
+        max_atoms: of each; None for no limit.
+
+    Returns:
+        Each as it is where it has at most max_atoms. Else a cluster each, adatom last; None where the place lies too
+        far from that of the structures before for one cluster to hold both. The first is never None.
+
+    Raises:
+        InputError: max_atoms does not hold an adatom and its neighbours.
+    """
+    first = structures[0]
+    if max_atoms is None or len(first) <= max_atoms:
+        return list(structures)
+    crystal = Atoms(first.numbers, first.positions, cell=first.cell, pbc=first.pbc)
+    targets, together = [len(first) - 1], [True]
+    piece = carve(crystal, np.array(targets), max_atoms)
+    for other in structures[1:]:
+        wider, place = crystal.copy(), other.positions[-1]
+        distances = np.linalg.norm(nearest_images(wider.positions - place, wider), axis=1)
+        target = int(distances.argmin())
+        if distances[target] > SAME_PLACE:
+            wider.append(Atom(other.symbols[-1], place))
+            target = len(wider) - 1
+        more = targets if target in targets else [*targets, target]
+        try:
+            piece = carve(wider, np.array(more), max_atoms + len(wider) - len(first))
+            crystal, targets = wider, more
+            together.append(True)
+        except InputError:  # both do not fit into one cluster
+            together.append(False)
+    kept = piece.atoms < len(first)
+    atoms, base = piece.atoms[kept], piece.structure.positions[kept]
+    return [
+        Atoms(other.numbers[atoms], base + nearest_images(other.positions[atoms] - base, first)) if whole else None
+        for other, whole in zip(structures, together, strict=True)
+    ]
 
 
 def rim_weights(carve: Carve) -> np.ndarray:

@@ -5,19 +5,23 @@ by what the model version that accepted them said at that moment, as `sites/` ho
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import LBFGS
 from jaxtyping import Float
 
 from growth.asking import worst_force_error
 from growth.calibration import LEVEL, audits_of, held
 from growth.campaign_state import free_energy
-from growth.config import CertificateSettings
+from growth.carve import carve_together
+from growth.config import CertificateSettings, Config
+from growth.errors import CampaignError
 from growth.pool import Pool, Task
+from growth.relax import Relaxed
 from growth.run_directory import RunDirectory
 from oracle import Dataset, FailedLabel, Method, uid
 
@@ -30,9 +34,10 @@ Report = Callable[[dict[str, Any]], None]
 class Step:
     """An accepted step: its walker and number, and its sites with predicted energies, the accepted one first.
 
-    Of one that `climbed` a barrier the sites are where it led, the saddle and where it came from. One that was
-    `doubted` would have been asked about, had there been labels left. `promised` holds the half-widths of the intervals
-    told then, as `Radii.told` gives them.
+    Of one that `climbed` a barrier the sites are where it led, the saddle and where it came from. Of a crystal too
+    large for the oracle they are clusters `carved` out of it, as the model `version` that took the step has them. One
+    that was `doubted` would have been asked about, had there been labels left. `promised` holds the half-widths of the
+    intervals told then, as `Radii.told` gives them.
     """
 
     walker: int
@@ -41,6 +46,8 @@ class Step:
     with_rivals: bool
     climbed: bool = False
     doubted: bool = False
+    carved: bool = False
+    version: int = 0
     promised: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -77,10 +84,58 @@ def unseen_steps(
         if any(uid(site, method_hash) in learnt for site in sites):
             continue
         with_rivals, climbed = len(steps) < settings.site_steps, line.get("barrier") is not None
-        doubted = line["reason"] is not None
-        steps.append(Step(line["walker"], line["step"], sites, with_rivals, climbed, doubted, line["promised"]))
+        steps.append(
+            Step(
+                line["walker"],
+                line["step"],
+                sites,
+                with_rivals,
+                climbed,
+                doubted=line["reason"] is not None,
+                version=line["model_version"],
+                promised=line["promised"],
+            )
+        )
     steps.sort(key=lambda step: not step.with_rivals)
     return steps[: settings.path_steps]
+
+
+def carved_steps(steps: Sequence[Step], max_atoms: int | None, run: RunDirectory, pool: Pool) -> list[Step]:
+    """The steps, those of crystals of more than max_atoms as clusters cut out of them, around the accepted site.
+
+    A competing site that is too far away for that is left out.
+    """
+    pieces: dict[int, list[Atoms]] = {}
+    numbers: dict[int, dict[int, list[int]]] = {}
+    for k, step in enumerate(steps):
+        if max_atoms is not None and len(step.sites[0]) > max_atoms:
+            found = carve_together(step.to_label, max_atoms)
+            pieces[k] = [piece for piece in found if piece is not None]
+            numbers.setdefault(step.version, {})[k] = [n for n, piece in enumerate(found) if piece is not None]
+    for version, of in numbers.items():
+        structures = [piece for k in of for piece in pieces[k]]
+        files = pool.share(run.model(version))
+        pool.submit(Task("surrogate", "assess", str(version), (version, files, structures)))
+    result = list(steps)
+    while pool.pending("surrogate"):
+        for done in pool.wait(timeout=5.0):
+            if done.error:
+                raise CampaignError(f"certificate: model v{done.task.key}: {done.error}")
+            said = iter(done.result)
+            for k, kept in numbers[int(done.task.key)].items():
+                sites = [predicted(next(said)) for _ in kept]
+                promised = {**steps[k].promised, "delta_e": [steps[k].promised["delta_e"][n] for n in kept]}
+                result[k] = replace(steps[k], sites=sites, carved=True, promised=promised)
+    return result
+
+
+def predicted(said: Relaxed) -> Atoms:
+    """A structure with what a model said of it, as `RunDirectory.read_sites` gives it."""
+    structure = said.structure.copy()
+    structure.info = {"member_energies": said.member_energies}
+    structure.arrays["forces_std"] = said.forces_std
+    structure.calc = SinglePointCalculator(structure, energy=said.energy, forces=said.forces)
+    return structure
 
 
 def label_unseen(
@@ -133,6 +188,7 @@ def step_errors(steps: Sequence[Step], labels: Mapping[str, Atoms], method_hash:
             regrets.append(float(labelled[predicted.argmin()] - labelled.min()))
     return {
         "n_steps": len(path),
+        "n_carved": sum(step.carved for step in steps),
         "n_without_label": unlabelled,
         **mean_and_error("energy_mae_mev_per_atom", [abs(p["energy_error"]) / p["n_atoms"] * 1e3 for p in path]),
         **mean_and_error("force_mae_mev_per_A", [p["force_mae"] * 1e3 for p in path]),
@@ -203,16 +259,20 @@ def certify(
     crystals: Sequence[Atoms],
     pool: Pool,
     method: Method,
-    settings: CertificateSettings,
-    tolerances: Mapping[str, float],
-    seed: int,
+    config: Config,
     report: Report,
 ) -> dict[str, Any]:
-    """Label what was accepted unasked, compare, write RUN/certificate.json and return it."""
-    steps = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([CERTIFICATE, seed]))
+    """Label what was accepted unasked, compare, write RUN/certificate.json and return it.
+
+    Crystals of more than `oracle.max_atoms` get no label of their own; of steps of theirs carves are labelled.
+    """
+    settings, tolerances, max_atoms = config.certificate, config.ask.tolerances, config.oracle.max_atoms
+    unseen = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([CERTIFICATE, config.seed]))
+    steps = carved_steps(unseen, max_atoms, run, pool)
+    whole = [crystal for crystal in crystals if max_atoms is None or len(crystal) <= max_atoms]
     with Dataset.open(run.path / "certificate", method=method) as held_out:
         wanted = [site for step in steps for site in step.to_label]
-        labels = label_unseen([*wanted, *crystals], held_out, dataset, method.hash, pool, report)
+        labels = label_unseen([*wanted, *whole], held_out, dataset, method.hash, pool, report)
         result = step_errors(steps, labels, method.hash)
         finals = [final_point(crystal, labels.get(uid(crystal, method.hash))) for crystal in crystals]
         result["final"] = finals
@@ -245,7 +305,7 @@ def promises_held(
     """How often the intervals promised at acceptance hold the truth, by quantity; see `growth.calibration.held`.
 
     Of each step the energy per atom and the worst force near the adatom of what was accepted, and ΔE to the site that
-    was its nearest competitor by the surrogate.
+    was its nearest competitor by the surrogate. The energy per atom of a carve is nothing that was promised.
     """
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in tolerances}
     for step in steps:
@@ -255,7 +315,8 @@ def promises_held(
         accepted, label, promised = step.sites[0], answers[0], step.promised
         if label is None:
             continue
-        found["energy"].append((errors[0] / len(accepted), promised["energy"]))
+        if not step.carved:
+            found["energy"].append((errors[0] / len(accepted), promised["energy"]))
         worst = worst_force_error(accepted.get_forces(apply_constraint=False), label)
         found["forces"].append((worst, promised["forces"]))
         rivals = sorted(set(errors) - {0}, key=lambda k: abs(predicted[k] - predicted[0]))

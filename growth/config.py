@@ -32,6 +32,12 @@ class OracleSection(Section):
     method: dict[str, Any] = Field(description="the method, as in a method file: {kind: gpaw, preset: lcao-fast}")
     actors: int = Field(1, ge=1, description="oracles that label side by side")
     num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves for each")
+    max_atoms: int | None = Field(
+        None,
+        ge=20,
+        description="a larger crystal is asked about through a cluster of so many atoms, cut out around the adatom and "
+        "the competing places near it; none: whole crystals are labelled",
+    )
     labels: LabelSettings = LabelSettings()
     cache: Path | None = Field(None, description="folder of labels shared between runs: none is paid for twice")
 
@@ -72,7 +78,16 @@ class SurrogateSection(Section):
 class BudgetSection(Section):
     """What may be spent."""
 
-    labels: int | None = Field(None, ge=1, description="labels, failures counted; growth goes on without asking after")
+    labels: int | None = Field(None, ge=1, description="labels, failures counted")
+    hours: float | None = Field(None, gt=0, description="wall time in which labels are asked for, resumptions included")
+    paced: bool = Field(
+        True,
+        description="labels that will not last for all doubtful steps are spread over the growth: the most doubtful "
+        "get them; not in growth with a clock, whose steps nobody can count",
+    )
+    when_spent: Literal["go_on", "stop"] = Field(
+        "go_on", description="go_on: steps that are in doubt are taken, and marked; stop: a walker ends before one"
+    )
 
 
 class CertificateSettings(Section):

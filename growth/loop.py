@@ -5,6 +5,7 @@ comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process 
 """
 
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -21,14 +22,18 @@ from growth.asking import (
     to_label,
     worst_force_error,
     worst_force_std,
+    worth_a_label,
 )
 from growth.campaign_state import Labels, Models, Request, Walker, free_energy
+from growth.carve import carve_together
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.initial_set import given_labels, initial_structures
 from growth.pool import Done, Pool, Task
+from growth.relax import Relaxed
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, boltzmann, init, replay
+from growth.sites import Site
 from learner.conformal import tolerance_to_std
 from oracle import Dataset, FailedLabel
 
@@ -38,6 +43,8 @@ HEAD_LEARNS = 1500
 """Latest relaxations from which a site head learns."""
 NO_SITE_ATTEMPTS = 3
 """Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
+RECENT = 30
+"""Latest steps whose doubts tell how doubtful the next ones will be."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -61,6 +68,8 @@ class Campaign:
         self.models = Models(run, pool)
         self.walkers = self._restore_walkers()
         self._requests: dict[str, list[Request]] = {}
+        doubts = [line["doubt"] for line in run.lines("events") if line.get("doubt") is not None]
+        self._ratios = deque(doubts, maxlen=RECENT)
         self._n_asked = 0
         self._started = time.monotonic()
         state = run.read_json("state/checkpoint.json") or {}
@@ -139,7 +148,7 @@ class Campaign:
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
         for structure in structures:
             structure.info["reason"] = "initial"
-        self._ask([Request(structure, None) for structure in structures])
+        self._ask([Request(self._affordable(structure), None) for structure in structures])
         while self.pool.pending("oracle"):
             self._react()
 
@@ -199,8 +208,16 @@ class Campaign:
     def _ask(self, requests: Sequence[Request]) -> None:
         """Send structures to the oracle: one batch for a cheap method, a task each for an expensive one.
 
-        What it has said before is not asked again.
+        Of what was cut out of a crystal the surrogate is heard first, for it has seen the whole alone. What the oracle
+        has said before is not asked again.
         """
+        if any(request.carved_from and request.forces is None for request in requests):
+            self._n_asked += 1
+            self._requests[str(self._n_asked)] = list(requests)
+            structures = [request.structure for request in requests]
+            arguments = (self.models.version, self.models.shared, structures)
+            self.pool.submit(Task("surrogate", "assess", str(self._n_asked), arguments))
+            return
         known = {i: answer for i, r in enumerate(requests) if (answer := self.labels.known(r.structure)) is not None}
         unknown = [request for i, request in enumerate(requests) if i not in known]
         per_task = max(len(unknown), 1) if self.labels.method.cheap else 1
@@ -217,6 +234,8 @@ class Campaign:
     def _react(self) -> None:
         for done in self.pool.wait(timeout=5.0):
             match done.task.role:
+                case "surrogate" if done.task.call == "assess":
+                    self._on_assessed(done)
                 case "surrogate":
                     self._on_proposal(done)
                 case "oracle":
@@ -236,17 +255,38 @@ class Campaign:
         self.run_directory.write_relaxations(search, done.result.learnt)
         self._pass(walker, done.result)
         self._choose(walker, done.result, np.array([site.energy for site in done.result.sites]))
+        assert walker.doubt is not None
+        self._ratios.append(walker.doubt.ratio(self.config.ask))
         reason = self._reason_to_ask(walker)
-        if reason and self._learner_is_behind():
+        spared = reason is not None and not self._is_spent() and not self._worth_a_label(walker)
+        if reason and not spared and self._learner_is_behind():
             walker.status, walker.needs = "learning", self.labels.uids()
-        elif self._budget_left() <= 0:
+        elif self._is_spent() and reason and self.config.budget.when_spent == "stop":
+            walker.status = "done"
+            self.report({"what": "say", "text": f"w{walker.index:02d} ends: budget spent, {reason}"})
+        elif self._is_spent():
             self._accept(walker, "accepted", f"budget spent; {reason}" if reason else None)
-        elif reason:
+        elif reason and not spared:
             self._query(walker, reason)
         elif self._audits(walker):
-            self._audit(walker)
+            self._audit(walker, spared)
         else:
-            self._accept(walker, "accepted", None)
+            self._accept(walker, "accepted", f"spared; {reason}" if spared else None)
+
+    def _is_spent(self) -> bool:
+        """Whether no more labels may be asked for."""
+        hours = self.config.budget.hours
+        return self._budget_left() <= 0 or (hours is not None and self.elapsed >= 3600 * hours)
+
+    def _worth_a_label(self, walker: Walker) -> bool:
+        """Whether labels will last for steps as doubtful as the present one."""
+        assert walker.doubt is not None
+        growth, ask = self.config.growth, self.config.ask
+        if not self.config.budget.paced or ask.arm != "committee" or growth.kinetics in ("kmc", "md"):
+            return True
+        atoms = sum(max(growth.n_atoms - len(w.state.crystal), 0) for w in self.walkers)
+        share = self._budget_left() / self.labels.per_query / max(atoms * (1 + growth.hops_per_step), 1)
+        return worth_a_label(walker.doubt.ratio(ask), self._ratios, share)
 
     def _reason_to_ask(self, walker: Walker) -> str | None:
         """Why the oracle should be asked about the present proposal: doubt, or so many steps without a label."""
@@ -308,6 +348,35 @@ class Campaign:
             all_count=proposal.duration is not None,
         )
 
+    def _on_assessed(self, done: Done) -> None:
+        """The surrogate has spoken about what was cut out: now the oracle is asked."""
+        requests = self._requests.pop(done.task.key)
+        if done.error:
+            raise CampaignError(f"a carve of {len(requests[0].structure)} atoms: {done.error}")
+        found: list[Relaxed] = done.result
+        drawn = next((k for k, request in enumerate(requests) if request.drawn), 0)
+        doubt = doubt_about(
+            np.stack([piece.member_energies for piece in found], axis=1),
+            drawn,
+            len(requests[drawn].structure),
+            worst_force_std(found[drawn]),
+            self.config.growth.kT,
+            self.labels.calibration,
+            self.config.ask.risk,
+        )
+        version = str(done.task.arguments[0])
+        for request in requests:
+            request.structure.info["model_version"] = version
+        pairs = zip(requests, found, strict=True)
+        self._ask([with_prediction(request, piece, k, doubt) for k, (request, piece) in enumerate(pairs)])
+
+    def _affordable(self, structure: Atoms) -> Atoms:
+        """The structure, or where it is too large for the oracle what is around its last atom."""
+        piece = carve_together([structure], self.config.oracle.max_atoms)[0]
+        assert piece is not None
+        piece.info = structure.info
+        return piece
+
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
         """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
         walker.no_site_attempts += 1
@@ -319,10 +388,10 @@ class Campaign:
         walker.pending = len(structures)
         for structure in structures:
             structure.info = {"config_type": "growth", "model_version": str(walker.model_version), "reason": "no_site"}
-        self._ask([Request(structure, walker.index, i) for i, structure in enumerate(structures)])
+        self._ask([Request(self._affordable(structure), walker.index, i) for i, structure in enumerate(structures)])
 
     def _query(self, walker: Walker, reason: str) -> None:
-        walker.status, walker.reason, walker.labels = "labelling", f"query: {reason}", {}
+        walker.status, walker.reason, walker.labels, walker.asked = "labelling", f"query: {reason}", {}, {}
         assert walker.doubt is not None
         settings, doubt = self.config.ask, walker.doubt
         only_other_doubt = doubt.reason(settings) is not None and doubt.delta_e_error <= settings.delta_e_tolerance
@@ -330,12 +399,15 @@ class Campaign:
         chance = settings.random_probability if settings.arm == "random" else 1.0
         self._ask_about(walker, self._sites(walker, wanted), chance)
 
-    def _audit(self, walker: Walker) -> None:
-        """Take the step, and have it and its nearest rival labelled: what the error of sure steps is."""
+    def _audit(self, walker: Walker, spared: bool) -> None:
+        """Take the step, and have it and its nearest rival labelled: what the error of sure steps is.
+
+        Of steps that were `spared` though in doubt, so that calibration knows of them too.
+        """
         ask = self.config.ask
-        sites = self._sites(walker, ask.sites_per_query)
-        requests = self._requests_for(walker, sites, "audit", ask.audit_probability)
-        self._accept(walker, "audited", "audit")
+        sites, reason = self._sites(walker, ask.sites_per_query), "audit of the spared" if spared else "audit"
+        requests = self._requests_for(walker, sites, reason, ask.audit_probability)
+        self._accept(walker, "audited", reason)
         self._ask(requests)
 
     def _sites(self, walker: Walker, wanted: int) -> list[int]:
@@ -348,39 +420,37 @@ class Campaign:
         return to_label(proposal.choice, doubt.rivals, len(proposal.sites), affordable)
 
     def _ask_about(self, walker: Walker, sites: Sequence[int], chance: float) -> None:
-        walker.pending += len(sites)
-        self._ask(self._requests_for(walker, sites, "query", chance))
+        requests = self._requests_for(walker, sites, "query", chance)
+        walker.pending += len(requests)
+        self._ask(requests)
 
     def _requests_for(self, walker: Walker, sites: Sequence[int], reason: str, chance: float) -> list[Request]:
-        """Sites of the present proposal to label; what is asked after an answer, of the same step, is a group apart."""
+        """Sites of the present proposal to label; what is asked after an answer, of the same step, is a group apart.
+
+        Of a crystal too large for the oracle what is around the first of them is cut out, with the others near it.
+        """
         proposal, doubt, version = walker.proposal, walker.doubt, walker.model_version
         assert proposal is not None
         assert doubt is not None
         waits, again = reason == "query", reason == "query" and bool(walker.labels)
         group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}-v{version}{'-again' if again else ''}"
+        wholes = [proposal.sites[i].structure for i in sites]
         requests = []
-        for i in sites:
-            site = proposal.sites[i]
-            structure = site.structure.copy()
+        for i, whole, piece in zip(sites, wholes, carve_together(wholes, self.config.oracle.max_atoms), strict=True):
+            if piece is None:
+                continue
+            structure = piece.copy()
             structure.info = {"config_type": "growth", "model_version": str(version), "reason": reason}
-            requests.append(
-                Request(
-                    structure,
-                    walker.index if waits else None,
-                    site=i,
-                    group=group,
-                    drawn=i == proposal.choice and not again,
-                    chance=chance,
-                    energy=site.energy,
-                    forces=site.forces,
-                    energy_std=site.energy_std,
-                    delta_e_std=float(doubt.stds[i]),
-                    force_std=worst_force_std(site),
-                    energy_radius=doubt.promised.energy,
-                    delta_e_radius=float(doubt.promised.delta_e[i]),
-                    force_radius=doubt.promised.force,
-                )
+            request = Request(
+                structure,
+                walker.index if waits else None,
+                site=i,
+                group=group,
+                drawn=i == proposal.choice and not again,
+                chance=chance,
+                carved_from=len(whole) if len(whole) > len(piece) else None,
             )
+            requests.append(request if request.carved_from else with_prediction(request, proposal.sites[i], i, doubt))
         return requests
 
     def _on_labels(self, done: Done) -> None:
@@ -404,7 +474,7 @@ class Campaign:
         if request.walker is None:
             return
         walker = self.walkers[request.walker]
-        walker.labels[request.site] = outcome
+        walker.labels[request.site], walker.asked[request.site] = outcome, request
         walker.pending -= 1
         if walker.pending == 0:
             self._decide(walker)
@@ -417,8 +487,10 @@ class Campaign:
             return
         answers = {i: label for i, label in walker.labels.items() if isinstance(label, Atoms)}
         predicted = np.array([site.energy for site in proposal.sites])
-        truth = {i: free_energy(label) for i, label in answers.items()}
-        worst = max((worst_force_error(proposal.sites[i].forces, label) for i, label in answers.items()), default=0.0)
+        asked = walker.asked  # of a carve the oracle tells how wrong the surrogate is, which is taken for the whole's
+        truth = {i: free_energy(label) + (predicted[i] - asked[i].energy) for i, label in answers.items()}
+        forces = [(asked[i].forces, label) for i, label in answers.items()]
+        worst = max((worst_force_error(said, label) for said, label in forces if said is not None), default=0.0)
         against = contradiction(predicted, truth, worst, self.config.ask) if answers else "no label succeeded"
         if against and walker.attempt < self.config.ask.max_attempts:
             self._log_event(walker, {"fate": "rejected", "reason": f"{walker.reason}; {against}"})
@@ -515,6 +587,7 @@ class Campaign:
             "delta_e_error": doubt.delta_e_error,
             "energy_error": doubt.errors.energy,
             "force_error": doubt.errors.force,
+            "doubt": doubt.ratio(self.config.ask),
             "seconds": round(walker.seconds, 3),
             **event,
         }
@@ -538,6 +611,21 @@ class Campaign:
             "seconds",
         )
         return {**{key: line[key] for key in keep}, "n_labels": len(self.labels), "oracle_busy": share}
+
+
+def with_prediction(request: Request, said: Site | Relaxed, number: int, doubt: Doubt) -> Request:
+    """A request with what the surrogate said of its structure, the doubt about which has it under a number."""
+    return replace(
+        request,
+        energy=said.energy,
+        forces=said.forces,
+        energy_std=float(said.member_energies.std()),
+        delta_e_std=float(doubt.stds[number]),
+        force_std=worst_force_std(said),
+        energy_radius=doubt.promised.energy,
+        delta_e_radius=float(doubt.promised.delta_e[number]),
+        force_radius=doubt.promised.force,
+    )
 
 
 def species_of(settings: GrowthSettings) -> list[str]:

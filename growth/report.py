@@ -185,7 +185,8 @@ def _energy_figure(run: RunDirectory) -> Figure:
         (curve,) = axes.plot(size, energy, lw=1.5, label=f"walker {walker}")
         axes.fill_between(size, energy - 2 * std, energy + 2 * std, color=curve.get_color(), alpha=0.25, lw=0)
     axes.set(xlabel="atoms", ylabel="energy per atom (eV)", title="growth, with a band of ±2 std of the committee")
-    axes.legend(frameon=False)
+    if events:
+        axes.legend(frameon=False)
     return figure
 
 

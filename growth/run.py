@@ -79,9 +79,7 @@ def launch(config: Config, run_dir: Path) -> None:
             raise
         elapsed, busy = campaign.elapsed, campaign.busy
         crystals = [walker.state.crystal for walker in campaign.walkers]
-        certificate = certify(
-            run, dataset, crystals, pool, method, config.certificate, config.ask.tolerances, config.seed, progress
-        )
+        certificate = certify(run, dataset, crystals, pool, method, config, progress)
         workers = {role: pool.size(role) for role in ("oracle", "surrogate", "learner")}
         summary = summarise(run, elapsed, busy, workers, campaign.labels)
         plots = plot_run(run, certificate, crystals)

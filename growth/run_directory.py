@@ -199,12 +199,17 @@ class RunDirectory:
         sync_directory(target.parent)
         return target
 
+    def model(self, version: int) -> dict[str, bytes]:
+        """Files of a version."""
+        return {file.name: file.read_bytes() for file in (self.path / "models" / f"v{version:04d}").iterdir()}
+
     def latest_model(self) -> tuple[int, dict[str, bytes]] | None:
         """Version and files of the newest model, if there is one."""
         found = sorted((self.path / "models").glob("v[0-9][0-9][0-9][0-9]"))
         if not found:
             return None
-        return int(found[-1].name[1:]), {file.name: file.read_bytes() for file in found[-1].iterdir()}
+        version = int(found[-1].name[1:])
+        return version, self.model(version)
 
     def read_json(self, name: str) -> Any:
         """The content of NAME; None where there is no such file."""

@@ -13,7 +13,8 @@ from growth.energy_model import CommitteeModel
 from growth.errors import NoSitesError
 from growth.promising import Relaxations
 from growth.proposals import Proposer
-from growth.simulator import GrowthSettings, Kind, Proposal, State
+from growth.relax import Relaxed
+from growth.simulator import GrowthSettings, Kind, Proposal, State, as_they_are
 from learner import Committee, TrainSettings, UpdateSettings, train, update
 from learner.settings import DeviceName, NetworkSettings
 from learner.site_head import SiteHead
@@ -31,7 +32,7 @@ def set_threads(threads: int) -> None:
 
 
 class SurrogateWorker:
-    """Grows: proposes the next atom of a walker on a given version of the committee.
+    """Grows: proposes the next atom of a walker on a given version of the committee, and says what that thinks.
 
     Args:
         settings: the growth settings.
@@ -54,16 +55,25 @@ class SurrogateWorker:
         Returns:
             A `Proposal`; where no sound site was found, the structures that the search ended in, for the oracle to see.
         """
+        model = self._on(version, files)
+        state = replace(state, crystal=state.crystal.copy())  # what Ray hands out is read-only
+        rng = np.random.default_rng(list(entropy))
+        try:
+            return self._proposer.propose(state, model, rng, kind, walker, sure, self._head)
+        except NoSitesError as error:
+            return error.structures
+
+    def assess(self, version: int, files: Files, structures: Sequence[Atoms]) -> list[Relaxed]:
+        """What model `version` (its `files`) says of structures as they are."""
+        return as_they_are([structure.copy() for structure in structures], self._on(version, files))
+
+    def _on(self, version: int, files: Files) -> CommitteeModel:
+        """The model of a version; the site head goes with it."""
         if version != self._version or self._model is None:
             committee, self._head = model_of(files)
             self._model = CommitteeModel(committee.to(self._device))
             self._version = version
-        state = replace(state, crystal=state.crystal.copy())  # what Ray hands out is read-only
-        rng = np.random.default_rng(list(entropy))
-        try:
-            return self._proposer.propose(state, self._model, rng, kind, walker, sure, self._head)
-        except NoSitesError as error:
-            return error.structures
+        return self._model
 
     def close(self) -> None:
         self._model = None

@@ -108,7 +108,7 @@ def grown(given: argparse.Namespace, temperature: float, flux: float, seed: int,
         relax_every=given.relax_every,
         relax_radius=4.5,
         fmax=0.05,
-        fold_faster=1e3 * flux * n_sites,
+        fold_faster=20 * flux * n_sites,
         table=events.settings,
     )
     growth, rng = KineticGrowth(MODEL, settings, State(crystal), events), np.random.default_rng(seed)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.transform import Rotation
 
-from growth.carve import DANGLING, Carve, carve, rim_weights
+from growth.carve import DANGLING, Carve, carve, carve_together, rim_weights
 from growth.emt import EMTModel
 from growth.errors import InputError
 from growth.observables import coordination, n_parts
@@ -217,3 +217,44 @@ def test_bad_input_is_refused_in_one_line(crystal: Atoms, targets: list[float], 
     with pytest.raises(InputError, match=words) as caught:
         carve(crystal, np.array(targets), max_atoms)
     assert "\n" not in str(caught.value)
+
+
+def on_terrace(*places: tuple[float, float]) -> list[Atoms]:
+    """A slab of (100) with an adatom, last, in each of some hollows, numbered by rows; the others shifted a little."""
+    crystal = fcc100("Cu", (10, 10, 4), a=3.59, vacuum=8.0)
+    crystal.pbc = (True, True, False)
+    made = []
+    for k, (i, j) in enumerate(places):
+        place = [*(2.538 * np.array([i + 0.5, j + 0.5])), crystal.positions[-1, 2] + 1.75]
+        moved = crystal.copy()
+        moved.rattle(0.02, seed=k)
+        made.append(moved + Atoms("Cu", [place]))
+    return made
+
+
+def test_competing_places_near_one_another_are_carved_with_the_same_atoms() -> None:
+    """Across the cell's boundary too: energy differences are those of the whole."""
+    wholes = on_terrace((9, 9), (10, 9), (9, 10))
+    pieces = [piece for piece in carve_together(wholes, 60) if piece is not None]
+    assert len(pieces) == 3
+    assert {len(piece) for piece in pieces} == {60}
+    for piece in pieces[1:]:
+        assert np.linalg.norm(piece.positions[:-1] - pieces[0].positions[:-1], axis=1).max() < 0.2
+        assert 2.0 < np.linalg.norm(piece.positions[-1] - pieces[0].positions[-1]) < 3.0
+    for piece, whole in zip(pieces, wholes, strict=True):
+        own, truth = MODEL([piece]).forces[0][-1], MODEL([whole]).forces[0][-1]
+        assert np.linalg.norm(own - truth) < 0.02
+
+
+def test_a_place_too_far_away_has_no_carve_with_the_first() -> None:
+    pieces = carve_together(on_terrace((2, 2), (7, 7), (3, 2)), 38)
+    assert pieces[1] is None
+    assert [len(piece) for piece in pieces if piece is not None] == [38, 38]
+
+
+def test_what_is_small_enough_is_left_whole() -> None:
+    wholes = on_terrace((2, 2), (7, 7))
+    assert carve_together(wholes, None) == wholes
+    assert carve_together(wholes, len(wholes[0])) == wholes
+    with pytest.raises(InputError, match="max_atoms: expected at least"):
+        carve_together(wholes, 4)

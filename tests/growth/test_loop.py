@@ -301,3 +301,71 @@ def test_growth_in_time_is_told_checked_and_resumed(tmp_path: Path) -> None:
     groups = {line["group"] for line in audits}
     assert len(audits) >= len(groups) + 2 * min(len(climbed), 1)  # saddle and minimum beside where it led
     assert "barrier_mae_mev" in json.loads((run / "certificate.json").read_text())
+
+
+def test_a_crystal_too_large_for_the_oracle_is_asked_about_in_carves(tmp_path: Path) -> None:
+    """Labels stay small while the crystal grows; each tells how wrong the surrogate was on that very cluster."""
+    run = tmp_path / "run"
+    config = small("growth.n_atoms=23", "growth.hops_per_step=0", "oracle.max_atoms=20", "ask.max_attempts=0")
+    launch(config, run)
+    labelled = Dataset.read(run / "dataset").structures()
+    assert max(len(structure) for structure in labelled) == 20
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    carved = [line for line in lines if line["what"] == "error" and line["carved_from"]]
+    assert carved
+    assert all(line["n_atoms"] == 20 < line["carved_from"] <= 23 for line in carved)
+    assert all(line["energy_std"] > 0 and line["force_std"] > 0 for line in carved)
+    certificate = json.loads((run / "certificate.json").read_text())
+    assert {final["oracle_free_energy"] for final in certificate["final"]} == {None}
+    before = events_of(run)
+    launch(config, run)
+    assert events_of(run) == before
+
+
+def test_accepted_steps_of_a_large_crystal_are_certified_by_carves(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    launch(small("growth.n_atoms=22", "growth.hops_per_step=0", "oracle.max_atoms=20", "ask.arm=nothing"), run)
+    certificate = json.loads((run / "certificate.json").read_text())
+    sizes = [point["n_atoms"] for point in certificate["path"]]
+    assert certificate["n_steps"] == 4
+    large = [event for event in events_of(run) if event["n_atoms"] > 20 and certified(event, certificate)]
+    assert certificate["n_carved"] == len(large)
+    assert max(sizes) == 20
+    assert certificate["intervals"]["afterwards"]["forces"]["n"] == 4
+    assert certificate["intervals"]["afterwards"]["energy"]["n"] == 4 - certificate["n_carved"]
+
+
+def certified(event: dict[str, Any], certificate: dict[str, Any]) -> bool:
+    """Whether an event is one of the certificate's steps."""
+    return (event["walker"], event["step"]) in [(point["walker"], point["step"]) for point in certificate["path"]]
+
+
+def test_labels_that_will_not_last_go_to_the_most_doubtful_steps_all_along(tmp_path: Path) -> None:
+    scarce = ["budget.labels=24", "growth.n_atoms=24", "growth.hops_per_step=0", "ask.energy_tolerance=0.0001"]
+    last = {}
+    for paced in (True, False):
+        run = tmp_path / str(paced)
+        launch(small(*scarce, "ask.max_attempts=0", f"budget.paced={paced}"), run)
+        assert len(Dataset.read(run / "dataset")) <= 24
+        asked = [event for event in events_of(run) if event["fate"] == "queried"]
+        last[paced] = max(event["n_atoms"] for event in asked)
+        spared = [event for event in events_of(run) if (event["reason"] or "").startswith("spared")]
+        assert bool(spared) == paced
+        if paced:
+            doubts = {fate: [event["doubt"] for event in of] for fate, of in (("asked", asked), ("spared", spared))}
+            assert np.median(doubts["asked"]) > np.median(doubts["spared"]) > 1
+    assert last[True] > last[False]
+
+
+def test_a_walker_stops_before_the_first_doubtful_step_that_there_is_no_label_for(tmp_path: Path) -> None:
+    """A budget of hours too; with more of it the same command goes on."""
+    run = tmp_path / "run"
+    given = ["ask.energy_tolerance=0.0001", "ask.max_attempts=0", "budget.when_spent=stop"]
+    launch(small(*given, "budget.hours=1e-6"), run)
+    assert not (run / "events.jsonl").exists()
+    assert len(Dataset.read(run / "dataset")) == 16
+    launch(small(*given, "budget.labels=20", "budget.hours=1"), run)
+    fates = [event["fate"] for event in events_of(run)]
+    assert 0 < fates.count("queried") <= 4
+    assert not any("budget spent" in (event["reason"] or "") for event in events_of(run))
+    assert max(event["n_atoms"] for event in events_of(run)) < 17
