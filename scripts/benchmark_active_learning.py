@@ -2,6 +2,7 @@
 
     python scripts/benchmark_active_learning.py                  (40 runs, some two minutes each on one core)
     python scripts/benchmark_active_learning.py --seeds 0 --budgets 50
+    python scripts/benchmark_active_learning.py --second 0 1 2   (campaigns that begin with another's labels)
     python scripts/benchmark_active_learning.py --page           (the page from the runs that are there)
 
 Two walkers grow Al from 14 to 60 atoms. The budget counts every label: 24 to begin with, the rest by arm: `committee`
@@ -95,21 +96,18 @@ def on_teacher_grown(model: Committee, steps: Sequence[Sequence[Site]]) -> dict[
     return {**means, "first": first / len(steps)}
 
 
-def measured(arm: str, budget: int, seed: int, steps: Sequence[Sequence[Site]], scratch: Path) -> dict[str, Any]:
+def measured(settings: Sequence[str], steps: Sequence[Sequence[Site]], run: Path) -> dict[str, Any]:
     """One campaign and what came of it."""
-    run = scratch / f"{arm}-{budget}-{seed}"
-    launch(load_config(DEMO, overrides(arm, budget, seed)), run)
+    launch(load_config(DEMO, settings), run)
     certificate = json.loads((run / "certificate.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     asked = [line for line in lines if line["what"] == "error"]
     models = [line for line in lines if line["what"] == "model"]
     last = sorted((run / "models").glob("v*"))[-1]
     finals = [final["relaxed_energy"] / final["n_atoms"] for final in certificate["final_relaxed"]]
+    given = max((line["n_labels"] for line in lines if line["what"] == "given"), default=0)
     return {
-        "arm": arm,
-        "budget": budget,
-        "seed": seed,
-        "labels": models[-1]["n_labels"],
+        "labels": models[-1]["n_labels"] - given,
         "elapsed_s": models[-1]["elapsed_s"],
         "labels_per_later_atom": sum(line["n_atoms"] > LATER for line in asked) / (WALKERS * (N_ATOMS - LATER)),
         "certificate": {k: v for k, v in certificate.items() if k not in ("path", "final", "final_relaxed")},
@@ -117,6 +115,15 @@ def measured(arm: str, budget: int, seed: int, steps: Sequence[Sequence[Site]], 
         "teacher_grown": on_teacher_grown(Committee.load(last), steps),
         "final_energy_per_atom": float(np.mean(finals)),
     }
+
+
+def built_on_another(seed: int, steps: Sequence[Sequence[Site]], scratch: Path) -> dict[str, Any]:
+    """A campaign from nothing, and one with another seed that begins with its labels; no budget ends either."""
+    first, unlimited = scratch / "first", "budget.labels=null"
+    own = measured([*overrides("committee", 150, seed), unlimited], steps, first)
+    given = [unlimited, "initial.n=0", f"initial.labelled=[{first / 'dataset'}]"]
+    later = measured([*overrides("committee", 150, seed + 100), *given], steps, scratch / "second")
+    return {"seed": seed, "first": own, "second": later}
 
 
 # ---------------------------------------------------------------------- the page
@@ -212,7 +219,7 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
     plt.close(figure)
 
 
-def page(runs: Sequence[dict[str, Any]]) -> str:
+def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -> str:
     """What came out."""
     rules = (__doc__ or "").split("\n\n")[2].replace("\n", " ").strip()
     lines = ["# Asking where the committee is unsure, against asking at random", ""]
@@ -252,6 +259,21 @@ def page(runs: Sequence[dict[str, Any]]) -> str:
     groups = [g for g in by_arm(runs) if g[0] != "nothing"]
     per_atom = [[str(b), a, shown([r["labels_per_later_atom"] for r in g], 2)] for a, b, g in groups]
     lines += table(["budget", "arm", "labels an atom"], per_atom)
+    if pairs:
+        lines += [
+            "## A campaign that begins with another's labels",
+            "",
+            "Committee, no end to the budget, the same tolerances and risk; the second has another seed.",
+            "",
+        ]
+        rows = []
+        for title, which in (("from nothing", "first"), ("built on it", "second")):
+            group = [pair[which] for pair in pairs]
+            figures = (shown([FIGURES[n][1](r) for r in group], FIGURES[n][2]) for n in accepted)
+            rows.append([title, str(len(group)), shown([r["labels"] for r in group], 0), *figures])
+        share = shown([pair["second"]["labels"] / pair["first"]["labels"] for pair in pairs], 2)
+        lines += table(["campaign", "seeds", "own labels", *accepted], rows)
+        lines += [f"The second asks for {share} of the labels of the first.", ""]
     return "\n".join(lines)
 
 
@@ -261,12 +283,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--budgets", type=int, nargs="+", default=[50, 150])
     parser.add_argument("--arms", choices=list(ARMS), nargs="+", default=list(ARMS))
+    parser.add_argument("--second", type=int, nargs="+", default=[], metavar="SEED", help="only campaigns on campaigns")
     parser.add_argument("--page", action="store_true", help="only the page")
     parser.add_argument("--out", type=Path, default=OUT)
     given = parser.parse_args()
     (given.out / "runs").mkdir(parents=True, exist_ok=True)
     steps: list[list[Site]] = []
-    for seed in () if given.page else given.seeds:
+    for seed in given.second:
+        path = given.out / "second" / f"{seed}.json"
+        if not path.exists():
+            steps = steps or teacher_grown()
+            with tempfile.TemporaryDirectory() as scratch:
+                pair = built_on_another(seed, steps, Path(scratch))
+            path.parent.mkdir(exist_ok=True)
+            write_whole(path, json.dumps(pair, indent=1) + "\n")
+    for seed in () if given.page or given.second else given.seeds:
         for budget in given.budgets:
             for arm in given.arms:
                 path = given.out / "runs" / f"{arm}-{budget}-{seed}.json"
@@ -274,13 +305,15 @@ def main() -> None:
                     continue
                 steps = steps or teacher_grown()
                 with tempfile.TemporaryDirectory() as scratch:
-                    run = measured(arm, budget, seed, steps, Path(scratch))
+                    run = measured(overrides(arm, budget, seed), steps, Path(scratch) / "run")
+                run = {"arm": arm, "budget": budget, "seed": seed, **run}
                 write_whole(path, json.dumps(run, indent=1) + "\n")
                 print(f"{path.stem}: {run['labels']} labels, {run['elapsed_s']:.0f} s", flush=True)
     runs = [json.loads(path.read_text()) for path in sorted((given.out / "runs").glob("*.json"))]
+    pairs = [json.loads(path.read_text()) for path in sorted((given.out / "second").glob("*.json"))]
     if runs:
         plot(runs, given.out / "curves.png")
-        write_whole(given.out.with_suffix(".md"), page(runs))
+        write_whole(given.out.with_suffix(".md"), page(runs, pairs))
 
 
 if __name__ == "__main__":
