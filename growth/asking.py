@@ -53,6 +53,12 @@ class AskSettings(BaseModel):
         description="a walker that has asked grows on with a model that has learnt the answer, not before: worth it "
         "where a label takes longer than an update",
     )
+    speculate: int | None = Field(
+        None,
+        ge=0,
+        description="steps that a walker may be ahead of the oracle's answers, when no other walker can go on; a label "
+        "that contradicts takes it back; default 2, and 0 where labels are cheap",
+    )
     sites_per_query: int = Field(2, ge=1, description="sites labelled: the drawn one and its most doubtful rivals")
     max_attempts: int = Field(
         2,

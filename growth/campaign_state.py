@@ -1,88 +1,20 @@
-"""What a campaign keeps while it runs: walkers, labels asked and received, model versions."""
+"""What a campaign keeps while it runs: labels, how wrong the surrogate was before each, and model versions."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Doubt, worst_force_error
+from growth.asking import worst_force_error
 from growth.calibration import calibrated, told
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Pool
 from growth.run_directory import RunDirectory
-from growth.simulator import Proposal, State
 from growth.split import split
+from growth.turns import Request
 from oracle import Dataset, FailedLabel, Method, uid
-
-Status = Literal["ready", "proposing", "labelling", "learning", "done"]
-
-
-@dataclass
-class Walker:
-    """One growing crystal and what it waits for.
-
-    Attributes:
-        attempt: proposals for the present step that labels have contradicted.
-        unasked: steps in a row, up to the present one, that were taken without a label.
-        uniform: the random number that draws the site of the present step, whatever becomes of its energies.
-        labels: what the oracle said of the sites of the present proposal. asked: what it was asked, by site.
-        pending: labels that the walker waits for. needs: uids that a model must have seen before it proposes again.
-    """
-
-    index: int
-    state: State
-    status: Status = "ready"
-    attempt: int = 0
-    unasked: int = 0
-    proposal: Proposal | None = None
-    doubt: Doubt | None = None
-    uniform: float = 0.0
-    no_site_attempts: int = 0
-    model_version: int = 0
-    seconds: float = 0.0
-    reason: str = ""
-    labels: dict[int, Atoms | FailedLabel] = field(default_factory=dict)
-    asked: "dict[int, Request]" = field(default_factory=dict)
-    pending: int = 0
-    needs: set[str] = field(default_factory=set)
-
-
-@dataclass(frozen=True)
-class Request:
-    """A structure on its way to the oracle, and what the surrogate said of it before it saw the label.
-
-    Attributes:
-        walker: the walker that waits for the label; None where nobody does.
-        site: index of the site in the walker's proposal.
-        group: sites of one proposal share it; energy differences are compared inside a group.
-        drawn: whether it is the site that chance took, with which the others of its group are compared.
-        chance: with which it is asked for.
-        carved_from: atoms of the crystal that the structure was cut out of; None where it is whole.
-        energy, forces: predicted, eV and (n_atoms, 3) eV/Å.
-        energy_std: spread of the energy, eV.
-        delta_e_std: spread of the energy difference to the drawn site, eV.
-        force_std: largest std of a force vector near the adatom, eV/Å.
-        energy_radius, delta_e_radius, force_radius: promised at `calibration.LEVEL`: eV/atom, eV, eV/Å.
-    """
-
-    structure: Atoms
-    walker: int | None
-    site: int = 0
-    group: str = ""
-    drawn: bool = True
-    chance: float = 1.0
-    carved_from: int | None = None
-    energy: float = 0.0
-    forces: np.ndarray | None = None
-    energy_std: float = 0.0
-    delta_e_std: float = 0.0
-    force_std: float = 0.0
-    energy_radius: float = 0.0
-    delta_e_radius: float = 0.0
-    force_radius: float = 0.0
 
 
 class Labels:

@@ -20,6 +20,7 @@ from growth.campaign_state import free_energy
 from growth.carve import carve_together
 from growth.config import CertificateSettings, Config
 from growth.errors import CampaignError
+from growth.events import standing
 from growth.pool import Pool, Task
 from growth.relax import Relaxed
 from growth.run_directory import RunDirectory
@@ -71,7 +72,7 @@ def unseen_steps(
         rng: draws them.
     """
     learnt = set(dataset.uids)
-    events = run.lines("events")
+    events = standing(run.lines("events"))
     accepted = [
         e
         for e in events

@@ -62,6 +62,33 @@ class Event:
         return asdict(self)
 
 
+def standing(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The steps that hold among the lines of `events.jsonl`, in their order.
+
+    What was `rejected` never happened, and what was `rolled_back` no longer, with all that the walker did after it. A
+    `speculative` step that was `confirmed` counts as `queried`.
+
+    >>> line = lambda step, fate: {"walker": 0, "step": step, "fate": fate}
+    >>> log = [line(1, "speculative"), line(2, "accepted"), line(1, "confirmed"), line(3, "speculative")]
+    >>> [(kept["step"], kept["fate"]) for kept in standing([*log, line(3, "rolled_back"), line(3, "rejected")])]
+    [(1, 'queried'), (2, 'accepted')]
+    """
+    kept: list[dict[str, Any]] = []
+    for line in lines:
+        walker, step = line["walker"], line["step"]
+        match line["fate"]:
+            case "rejected":
+                pass
+            case "rolled_back":
+                kept = [other for other in kept if other["walker"] != walker or other["step"] < step]
+            case "confirmed":
+                of = next(k for k, other in enumerate(kept) if (other["walker"], other["step"]) == (walker, step))
+                kept[of] = {**kept[of], "fate": "queried"}
+            case _:
+                kept.append(line)
+    return kept
+
+
 def replay(seed: Atoms, events: Iterable[Event | dict[str, Any]]) -> Atoms:
     """Rebuild a crystal, bit for bit, from the crystal of `init` and its events (or their JSON)."""
     crystal = seed.copy()

@@ -24,16 +24,17 @@ from growth.asking import (
     worst_force_std,
     worth_a_label,
 )
-from growth.campaign_state import Labels, Models, Request, Walker, free_energy
+from growth.campaign_state import Labels, Models, free_energy
 from growth.carve import carve_together
 from growth.config import Config
 from growth.errors import CampaignError
+from growth.events import standing
 from growth.initial_set import given_labels, initial_structures
 from growth.pool import Done, Pool, Task
 from growth.relax import Relaxed
 from growth.run_directory import RunDirectory
-from growth.simulator import GrowthSettings, Kind, Proposal, State, apply, boltzmann, init, replay
-from growth.sites import Site
+from growth.simulator import GrowthSettings, Kind, Proposal, apply, boltzmann, init
+from growth.turns import Request, Turn, Walker, requests_about, restored, with_prediction
 from learner.conformal import tolerance_to_std
 from oracle import Dataset, FailedLabel
 
@@ -43,6 +44,8 @@ HEAD_LEARNS = 1500
 """Latest relaxations from which a site head learns."""
 NO_SITE_ATTEMPTS = 3
 """Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
+SPECULATE = 2
+"""Steps that a walker may be ahead of the oracle's answers, where a label takes long."""
 RECENT = 30
 """Latest steps whose doubts tell how doubtful the next ones will be."""
 Report = Callable[[dict[str, Any]], None]
@@ -70,7 +73,7 @@ class Campaign:
         self._requests: dict[str, list[Request]] = {}
         doubts = [line["doubt"] for line in run.lines("events") if line.get("doubt") is not None]
         self._ratios = deque(doubts, maxlen=RECENT)
-        self._n_asked = 0
+        self._n_asked = self._n_proposed = 0
         self._started = time.monotonic()
         state = run.read_json("state/checkpoint.json") or {}
         self._elapsed_before = float(state.get("elapsed_s", 0.0))
@@ -89,7 +92,7 @@ class Campaign:
             return
         self._first_labels()
         self._first_model()
-        while any(walker.status != "done" for walker in self.walkers):
+        while any(walker.status != "done" or walker.open for walker in self.walkers):
             self._dispatch()
             self._react()
         while self.pool.pending():
@@ -123,21 +126,21 @@ class Campaign:
     # ------------------------------------------------------------------ start
 
     def _restore_walkers(self) -> list[Walker]:
-        events = self.run_directory.lines("events")
-        walkers = []
+        """As the log has them; steps that no answer has confirmed are taken back."""
+        run = self.run_directory
         for index in range(self.config.walkers):
-            lines = [line for line in events if line["walker"] == index]
-            done = [line for line in lines if line["fate"] != "rejected"]
-            time = float(done[-1].get("time") or 0.0) if done else 0.0
-            walker = Walker(index, State(replay(init(self.seed).crystal, done), len(done), time))
-            for line in lines:
-                walker.attempt = walker.attempt + 1 if line["fate"] == "rejected" else 0
-            for line in done:
-                if line["energy_std"] is None:  # passed beyond doubt, and was never proposed
-                    continue
-                walker.unasked = walker.unasked + 1 if line["fate"] == "accepted" else 0
+            lines = standing(line for line in run.lines("events") if line["walker"] == index)
+            first = next((line for line in lines if line["fate"] == "speculative"), None)
+            if first is not None:
+                where = {key: first[key] for key in ("walker", "step", "attempt")}
+                run.append("events", {**where, "fate": "rolled_back", "reason": "interrupted"})
+        events, crystal = run.lines("events"), init(self.seed).crystal
+        walkers = [
+            restored(index, crystal, [line for line in events if line["walker"] == index])
+            for index in range(self.config.walkers)
+        ]
+        for walker in walkers:
             self._finish_if_grown(walker)
-            walkers.append(walker)
         return walkers
 
     def _first_labels(self) -> None:
@@ -171,19 +174,38 @@ class Campaign:
         for walker in self.walkers:
             if walker.status == "ready":
                 self._propose(walker)
+        for walker in self.walkers:
+            if not self.pool.pending("surrogate") and self._may_speculate(walker):
+                self._speculate(walker)
         if not self.pool.pending():
             raise CampaignError(f"nothing left to do while walkers wait: {[w.status for w in self.walkers]}")
 
     def _propose(self, walker: Walker) -> None:
         walker.status = "proposing"
-        walker.model_version = self.models.version
-        walker.uniform = float(self._rng(DRAW, walker, with_attempt=False).random())
+        walker.turn.model_version = self.models.version
+        walker.turn.uniform = float(self._rng(DRAW, walker, with_attempt=False).random())
         kind = self._next_kind(walker)
         ask = self.config.ask
         sure = tolerance_to_std(self.labels.calibration.delta_e, ask.delta_e_tolerance, ask.risk)
         entropy = self._entropy(PROPOSE, walker)
         arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure)
-        self.pool.submit(Task("surrogate", "propose", str(walker.index), arguments))
+        self._n_proposed += 1
+        walker.task = f"{walker.index} {self._n_proposed}"
+        self.pool.submit(Task("surrogate", "propose", walker.task, arguments))
+
+    def _may_speculate(self, walker: Walker) -> bool:
+        """Whether a walker that waits for labels may take its step before they come."""
+        most = self.config.ask.speculate
+        most = (0 if self.labels.method.cheap else SPECULATE) if most is None else most
+        return walker.status == "labelling" and walker.turn.proposal is not None and len(walker.open) < most
+
+    def _speculate(self, walker: Walker) -> None:
+        """Take the step as the surrogate has it, and go on; the answer confirms it or takes it back."""
+        turn = walker.turn
+        walker.open.append(turn)
+        self._accept(walker, "speculative", turn.reason)
+        if walker.status == "ready":
+            self._propose(walker)
 
     def _learn(self, least: int | None = None) -> None:
         """Start an update where there is something to learn and somebody waits, or enough has come in."""
@@ -244,19 +266,21 @@ class Campaign:
                     self._on_model(done)
 
     def _on_proposal(self, done: Done) -> None:
-        walker = self.walkers[int(done.task.key)]
+        walker = self.walkers[int(done.task.key.split()[0])]
+        if done.task.key != walker.task:  # of a step that has been rolled back
+            return
         if done.error:
             raise CampaignError(f"walker {walker.index}, step {walker.state.step + 1}: {done.error}")
-        walker.seconds = done.seconds
+        walker.turn.seconds = done.seconds
         if not isinstance(done.result, Proposal):
             self._on_no_sites(walker, done.result)
             return
-        search = {"walker": walker.index, "step": walker.state.step + 1, "attempt": walker.attempt}
+        search = {"walker": walker.index, "step": walker.state.step + 1, "attempt": walker.turn.attempt}
         self.run_directory.write_relaxations(search, done.result.learnt)
         self._pass(walker, done.result)
         self._choose(walker, done.result, np.array([site.energy for site in done.result.sites]))
-        assert walker.doubt is not None
-        self._ratios.append(walker.doubt.ratio(self.config.ask))
+        assert walker.turn.doubt is not None
+        self._ratios.append(walker.turn.doubt.ratio(self.config.ask))
         reason = self._reason_to_ask(walker)
         spared = reason is not None and not self._is_spent() and not self._worth_a_label(walker)
         if reason and not spared and self._learner_is_behind():
@@ -280,17 +304,17 @@ class Campaign:
 
     def _worth_a_label(self, walker: Walker) -> bool:
         """Whether labels will last for steps as doubtful as the present one."""
-        assert walker.doubt is not None
+        assert walker.turn.doubt is not None
         growth, ask = self.config.growth, self.config.ask
         if not self.config.budget.paced or ask.arm != "committee" or growth.kinetics in ("kmc", "md"):
             return True
         atoms = sum(max(growth.n_atoms - len(w.state.crystal), 0) for w in self.walkers)
         share = self._budget_left() / self.labels.per_query / max(atoms * (1 + growth.hops_per_step), 1)
-        return worth_a_label(walker.doubt.ratio(ask), self._ratios, share)
+        return worth_a_label(walker.turn.doubt.ratio(ask), self._ratios, share)
 
     def _reason_to_ask(self, walker: Walker) -> str | None:
         """Why the oracle should be asked about the present proposal: doubt, or so many steps without a label."""
-        assert walker.doubt is not None
+        assert walker.turn.doubt is not None
         ask = self.config.ask
         if ask.arm == "nothing":
             return None
@@ -299,7 +323,7 @@ class Campaign:
         if ask.arm == "random":
             return ask.arm if self._uniform(walker) < ask.random_probability else None
         overdue = ask.max_unasked is not None and walker.unasked >= ask.max_unasked
-        return walker.doubt.reason(ask) or (f"{walker.unasked} steps unasked" if overdue else None)
+        return walker.turn.doubt.reason(ask) or (f"{walker.unasked} steps unasked" if overdue else None)
 
     def _audits(self, walker: Walker) -> bool:
         """Whether a sure step is labelled all the same; not in the arms for comparison."""
@@ -314,20 +338,20 @@ class Campaign:
         """Note what happened beyond doubt before what is proposed."""
         if proposal.start is None:
             return
-        told = {"walker": walker.index, "model_version": walker.model_version, "attempt": walker.attempt}
+        told = {"walker": walker.index, "model_version": walker.turn.model_version, "attempt": walker.turn.attempt}
         fate = {"energy_std": None, "fate": "accepted"}
         self.run_directory.append("events", *({**told, **event.to_dict(), **fate} for event in proposal.passed))
-        walker.state, walker.attempt = proposal.start, 0
+        walker.state, walker.turn.before, walker.turn.attempt = proposal.start, proposal.start, 0
         self.run_directory.write_structures("grown", walker.index, walker.state.step, [walker.state.crystal])
 
     def _choose(self, walker: Walker, proposal: Proposal, energies: np.ndarray) -> None:
         """Draw a site by `energies` (n_sites,) with the step's own random number, and look at the doubt about it."""
         if proposal.duration is None:
             kT = self.config.growth.kT
-            choice = draw(energies, kT, walker.uniform)
+            choice = draw(energies, kT, walker.turn.uniform)
             proposal = replace(proposal, choice=choice, probabilities=boltzmann(energies, kT))
-        walker.proposal = proposal
-        walker.doubt = self._doubt(proposal)
+        walker.turn.proposal = proposal
+        walker.turn.doubt = self._doubt(proposal)
 
     def _learner_is_behind(self) -> bool:
         """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
@@ -384,16 +408,17 @@ class Campaign:
         structures = [s for s in rejected if np.isfinite(s.positions).all()][:wanted]
         if walker.no_site_attempts > NO_SITE_ATTEMPTS or not structures:
             raise CampaignError(f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms")
-        walker.status, walker.proposal, walker.labels = "labelling", None, {}
-        walker.pending = len(structures)
+        walker.status, walker.turn.proposal = "labelling", None
+        walker.turn.pending = len(structures)
+        version = str(walker.turn.model_version)
         for structure in structures:
-            structure.info = {"config_type": "growth", "model_version": str(walker.model_version), "reason": "no_site"}
-        self._ask([Request(self._affordable(structure), walker.index, i) for i, structure in enumerate(structures)])
+            structure.info = {"config_type": "growth", "model_version": version, "reason": "no_site"}
+        self._ask([Request(self._affordable(structure), walker.turn, i) for i, structure in enumerate(structures)])
 
     def _query(self, walker: Walker, reason: str) -> None:
-        walker.status, walker.reason, walker.labels, walker.asked = "labelling", f"query: {reason}", {}, {}
-        assert walker.doubt is not None
-        settings, doubt = self.config.ask, walker.doubt
+        walker.status, walker.turn.reason = "labelling", f"query: {reason}"
+        assert walker.turn.doubt is not None
+        settings, doubt = self.config.ask, walker.turn.doubt
         only_other_doubt = doubt.reason(settings) is not None and doubt.delta_e_error <= settings.delta_e_tolerance
         wanted = 1 if only_other_doubt and settings.arm == "committee" else settings.sites_per_query
         chance = settings.random_probability if settings.arm == "random" else 1.0
@@ -406,12 +431,12 @@ class Campaign:
         """
         ask = self.config.ask
         sites, reason = self._sites(walker, ask.sites_per_query), "audit of the spared" if spared else "audit"
-        requests = self._requests_for(walker, sites, reason, ask.audit_probability)
+        requests = requests_about(walker.turn, sites, reason, ask.audit_probability, self.config.oracle.max_atoms)
         self._accept(walker, "audited", reason)
         self._ask(requests)
 
     def _sites(self, walker: Walker, wanted: int) -> list[int]:
-        proposal, doubt = walker.proposal, walker.doubt
+        proposal, doubt = walker.turn.proposal, walker.turn.doubt
         assert proposal is not None
         assert doubt is not None
         if proposal.duration is not None:  # a barrier is a difference of all of them
@@ -420,38 +445,9 @@ class Campaign:
         return to_label(proposal.choice, doubt.rivals, len(proposal.sites), affordable)
 
     def _ask_about(self, walker: Walker, sites: Sequence[int], chance: float) -> None:
-        requests = self._requests_for(walker, sites, "query", chance)
-        walker.pending += len(requests)
+        requests = requests_about(walker.turn, sites, "query", chance, self.config.oracle.max_atoms)
+        walker.turn.pending += len(requests)
         self._ask(requests)
-
-    def _requests_for(self, walker: Walker, sites: Sequence[int], reason: str, chance: float) -> list[Request]:
-        """Sites of the present proposal to label; what is asked after an answer, of the same step, is a group apart.
-
-        Of a crystal too large for the oracle what is around the first of them is cut out, with the others near it.
-        """
-        proposal, doubt, version = walker.proposal, walker.doubt, walker.model_version
-        assert proposal is not None
-        assert doubt is not None
-        waits, again = reason == "query", reason == "query" and bool(walker.labels)
-        group = f"w{walker.index:02d}-{walker.state.step + 1}-{walker.attempt}-v{version}{'-again' if again else ''}"
-        wholes = [proposal.sites[i].structure for i in sites]
-        requests = []
-        for i, whole, piece in zip(sites, wholes, carve_together(wholes, self.config.oracle.max_atoms), strict=True):
-            if piece is None:
-                continue
-            structure = piece.copy()
-            structure.info = {"config_type": "growth", "model_version": str(version), "reason": reason}
-            request = Request(
-                structure,
-                walker.index if waits else None,
-                site=i,
-                group=group,
-                drawn=i == proposal.choice and not again,
-                chance=chance,
-                carved_from=len(whole) if len(whole) > len(piece) else None,
-            )
-            requests.append(request if request.carved_from else with_prediction(request, proposal.sites[i], i, doubt))
-        return requests
 
     def _on_labels(self, done: Done) -> None:
         requests = self._requests.pop(done.task.key)
@@ -470,50 +466,78 @@ class Campaign:
             self._hand_over(request, outcome)
 
     def _hand_over(self, request: Request, outcome: Atoms | FailedLabel) -> None:
-        """Give an answer of the oracle to the walker that waits for it."""
-        if request.walker is None:
+        """Give an answer of the oracle to the step that waits for it."""
+        turn = request.turn
+        if turn is None:
             return
-        walker = self.walkers[request.walker]
-        walker.labels[request.site], walker.asked[request.site] = outcome, request
-        walker.pending -= 1
-        if walker.pending == 0:
+        walker = self.walkers[turn.walker]
+        turn.labels[request.site], turn.asked[request.site] = outcome, request
+        turn.pending -= 1
+        if turn.pending == 0 and turn is walker.turn:
             self._decide(walker)
+        elif turn.pending == 0 and any(turn is other for other in walker.open):
+            self._judge(walker, turn)
+
+    def _verdict(self, turn: Turn) -> tuple[dict[int, float], str | None]:
+        """Energies by site, eV, as the oracle corrects them, and how it contradicts the surrogate; None if it does not.
+
+        Of a carve it tells how wrong the surrogate is, which is taken for the error of the whole.
+        """
+        assert turn.proposal is not None
+        answers = {i: (turn.asked[i], label) for i, label in turn.labels.items() if isinstance(label, Atoms)}
+        predicted = np.array([site.energy for site in turn.proposal.sites])
+        truth = {i: free_energy(label) + (predicted[i] - asked.energy) for i, (asked, label) in answers.items()}
+        forces = [(asked.forces, label) for asked, label in answers.values() if asked.forces is not None]
+        worst = max((worst_force_error(said, label) for said, label in forces), default=0.0)
+        if not answers:
+            return {}, "no label succeeded"
+        return truth, contradiction(predicted, truth, worst, self.config.ask)
+
+    def _judge(self, walker: Walker, turn: Turn) -> None:
+        """The oracle has answered about a step that was taken without waiting: it stands, or the walker goes back."""
+        _, against = self._verdict(turn)
+        line = {"walker": walker.index, "step": turn.before.step + 1, "attempt": turn.attempt}
+        if against is None:
+            walker.open = [other for other in walker.open if other is not turn]
+            self.run_directory.append("events", {**line, "fate": "confirmed", "reason": turn.reason})
+            return
+        self.run_directory.append("events", {**line, "fate": "rolled_back", "reason": f"{turn.reason}; {against}"})
+        self.report({"what": "say", "text": f"w{walker.index:02d} goes back to step {turn.before.step}: {against}"})
+        walker.open = walker.open[: next(k for k, other in enumerate(walker.open) if other is turn)]
+        walker.state, walker.turn, walker.task, walker.status = turn.before, turn, "", "labelling"
+        self._decide(walker)
 
     def _decide(self, walker: Walker) -> None:
         """The oracle has answered: take the better-founded choice, or wait for a model that has learnt the answer."""
-        proposal = walker.proposal
+        turn = walker.turn
+        proposal = turn.proposal
         if proposal is None:
+            walker.turn = Turn(walker.index, walker.state, turn.attempt)
             walker.status, walker.needs = "learning", self.labels.uids()
             return
-        answers = {i: label for i, label in walker.labels.items() if isinstance(label, Atoms)}
-        predicted = np.array([site.energy for site in proposal.sites])
-        asked = walker.asked  # of a carve the oracle tells how wrong the surrogate is, which is taken for the whole's
-        truth = {i: free_energy(label) + (predicted[i] - asked[i].energy) for i, label in answers.items()}
-        forces = [(asked[i].forces, label) for i, label in answers.items()]
-        worst = max((worst_force_error(said, label) for said, label in forces if said is not None), default=0.0)
-        against = contradiction(predicted, truth, worst, self.config.ask) if answers else "no label succeeded"
-        if against and walker.attempt < self.config.ask.max_attempts:
-            self._log_event(walker, {"fate": "rejected", "reason": f"{walker.reason}; {against}"})
-            walker.attempt += 1
-            walker.status, walker.needs = "learning" if answers else "ready", self.labels.uids()
+        truth, against = self._verdict(turn)
+        if against and turn.attempt < self.config.ask.max_attempts:
+            self._log_event(walker, {"fate": "rejected", "reason": f"{turn.reason}; {against}"})
+            walker.turn = Turn(walker.index, walker.state, turn.attempt + 1)
+            walker.status, walker.needs = "learning" if truth else "ready", self.labels.uids()
             return
-        energies = corrected_energies(predicted, truth)
-        energies[[i for i in walker.labels if i not in answers]] = np.inf
+        energies = corrected_energies(np.array([site.energy for site in proposal.sites]), truth)
+        energies[[i for i in turn.labels if i not in truth]] = np.inf
         if np.isinf(energies).all():
             raise CampaignError(
                 f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms could be labelled"
             )
         self._choose(walker, proposal, energies)
-        assert walker.proposal is not None
-        choice = walker.proposal.choice
-        if choice not in answers and self._budget_left() > 0:
+        assert turn.proposal is not None
+        choice = turn.proposal.choice
+        if choice not in truth and self._budget_left() > 0:
             self._ask_about(walker, [choice], 1.0)
             return
-        reason = walker.reason if not against else f"{walker.reason}; {against}"
-        self._accept(walker, "queried" if choice in answers else "accepted", reason)
+        reason = turn.reason if not against else f"{turn.reason}; {against}"
+        self._accept(walker, "queried" if choice in truth else "accepted", reason)
 
     def _accept(self, walker: Walker, fate: str, reason: str | None) -> None:
-        proposal = walker.proposal
+        proposal = walker.turn.proposal
         assert proposal is not None
         chosen = proposal.sites[proposal.choice]
         walker.state, event = apply(walker.state, proposal)
@@ -521,10 +545,10 @@ class Campaign:
         order = [proposal.choice, *(i for i in range(len(proposal.sites)) if i != proposal.choice)]
         self.run_directory.write_sites(walker.index, step, [proposal.sites[i] for i in order])
         self.run_directory.write_structures("grown", walker.index, step, [walker.state.crystal])
-        assert walker.doubt is not None
+        assert walker.turn.doubt is not None
         told = {"energy_std": chosen.energy_std, "fate": fate, "reason": reason}
-        self._log_event(walker, {**event.to_dict(), **told, "promised": walker.doubt.promised.told(order)})
-        walker.status, walker.attempt, walker.no_site_attempts, walker.proposal = "ready", 0, 0, None
+        self._log_event(walker, {**event.to_dict(), **told, "promised": walker.turn.doubt.promised.told(order)})
+        walker.status, walker.no_site_attempts, walker.turn = "ready", 0, Turn(walker.index, walker.state)
         walker.unasked = walker.unasked + 1 if fate == "accepted" else 0
         if fate == "queried" and self.config.ask.learn_first:
             walker.status, walker.needs = "learning", self.labels.uids()
@@ -565,7 +589,7 @@ class Campaign:
 
     def _entropy(self, purpose: int, walker: Walker, with_attempt: bool = True) -> list[int]:
         place = [purpose, self.config.seed, walker.index, walker.state.step]
-        return [*place, walker.attempt, walker.no_site_attempts] if with_attempt else place
+        return [*place, walker.turn.attempt, walker.no_site_attempts] if with_attempt else place
 
     def _rng(self, purpose: int, walker: Walker, with_attempt: bool = True) -> np.random.Generator:
         return np.random.default_rng(self._entropy(purpose, walker, with_attempt))
@@ -574,21 +598,22 @@ class Campaign:
         return self.labels.budget_left(sum(len(batch) for batch in self._requests.values()))
 
     def _log_event(self, walker: Walker, event: dict[str, Any]) -> None:
-        doubt, proposal = walker.doubt, walker.proposal
+        doubt, proposal = walker.turn.doubt, walker.turn.proposal
         assert doubt is not None
         assert proposal is not None
         crystal = walker.state.crystal
         line = {
             "walker": walker.index,
             "n_atoms": len(crystal),
-            "model_version": walker.model_version,
-            "attempt": walker.attempt,
+            "model_version": walker.turn.model_version,
+            "attempt": walker.turn.attempt,
             "n_sites": len(proposal.sites),
             "delta_e_error": doubt.delta_e_error,
             "energy_error": doubt.errors.energy,
             "force_error": doubt.errors.force,
+            "model_lag": self.models.version - walker.turn.model_version,
             "doubt": doubt.ratio(self.config.ask),
-            "seconds": round(walker.seconds, 3),
+            "seconds": round(walker.turn.seconds, 3),
             **event,
         }
         line.setdefault("step", walker.state.step + 1)
@@ -611,21 +636,6 @@ class Campaign:
             "seconds",
         )
         return {**{key: line[key] for key in keep}, "n_labels": len(self.labels), "oracle_busy": share}
-
-
-def with_prediction(request: Request, said: Site | Relaxed, number: int, doubt: Doubt) -> Request:
-    """A request with what the surrogate said of its structure, the doubt about which has it under a number."""
-    return replace(
-        request,
-        energy=said.energy,
-        forces=said.forces,
-        energy_std=float(said.member_energies.std()),
-        delta_e_std=float(doubt.stds[number]),
-        force_std=worst_force_std(said),
-        energy_radius=doubt.promised.energy,
-        delta_e_radius=float(doubt.promised.delta_e[number]),
-        force_radius=doubt.promised.force,
-    )
 
 
 def species_of(settings: GrowthSettings) -> list[str]:

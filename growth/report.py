@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from growth.campaign_state import Labels
+from growth.events import standing
 from growth.run_directory import RunDirectory
 
 NAMES = {"delta_e": "ΔE", "energy": "the energy", "forces": "the worst force"}
@@ -82,7 +83,7 @@ def summarise(
         labels: of the run.
     """
     events = run.lines("events")
-    accepted = [line for line in events if line["fate"] != "rejected"]
+    accepted = standing(events)
     walkers = sorted({line["walker"] for line in accepted})
     last = [[line for line in accepted if line["walker"] == walker][-1] for walker in walkers]
     models = [line for line in run.lines("metrics") if line["what"] == "model"]
@@ -176,7 +177,7 @@ def plot_run(run: RunDirectory, certificate: Mapping[str, Any], crystals: Sequen
 def _energy_figure(run: RunDirectory) -> Figure:
     figure = Figure(figsize=(6, 4))
     axes = figure.subplots()
-    events = [line for line in run.lines("events") if line["fate"] != "rejected"]
+    events = standing(run.lines("events"))
     for walker in sorted({line["walker"] for line in events}):
         lines = [line for line in events if line["walker"] == walker]
         size = np.array([line["n_atoms"] for line in lines])

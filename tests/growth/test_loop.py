@@ -10,9 +10,9 @@ import pytest
 from ase import Atoms
 from ase.io import read, write
 
-from growth.campaign_state import Walker
 from growth.config import Config, load_config
 from growth.errors import CampaignError, InputError
+from growth.events import standing
 from growth.initial_set import initial_structures
 from growth.loop import Campaign
 from growth.oracle_worker import OracleWorker
@@ -21,6 +21,7 @@ from growth.run_directory import RunDirectory
 from growth.seeds import make_seed
 from growth.simulator import init, replay
 from growth.split import split
+from growth.turns import Walker
 from oracle import Dataset, FailedLabel, read_labelled, uid
 
 DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
@@ -369,3 +370,96 @@ def test_a_walker_stops_before_the_first_doubtful_step_that_there_is_no_label_fo
     assert 0 < fates.count("queried") <= 4
     assert not any("budget spent" in (event["reason"] or "") for event in events_of(run))
     assert max(event["n_atoms"] for event in events_of(run)) < 17
+
+
+FAR = ["growth.n_atoms=20", "growth.hops_per_step=0", "walkers=1", "ask.speculate=2", "learner.labels_per_update=20"]
+"""One walker that may be two steps ahead of the oracle, asks often, and waits for no model."""
+
+
+def slow_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Labels come only when nothing else can be done."""
+    monkeypatch.setattr("growth.pool.ROLES", ("learner", "surrogate", "oracle"))
+
+
+def ahead(events: Sequence[dict[str, Any]]) -> list[int]:
+    """After each line, how many steps await an answer."""
+    waiting: set[int] = set()
+    counts = []
+    for event in events:
+        if event["fate"] == "speculative":
+            waiting.add(event["step"])
+        if event["fate"] == "confirmed":
+            waiting.discard(event["step"])
+        if event["fate"] == "rolled_back":
+            waiting = {step for step in waiting if step < event["step"]}
+        counts.append(len(waiting))
+    return counts
+
+
+def test_a_walker_goes_on_while_labels_are_awaited_and_they_confirm_its_steps(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_oracle(monkeypatch)
+    run = tmp_path / "run"
+    lenient = ["ask.delta_e_tolerance=9", "ask.energy_tolerance=0.0001", "ask.force_tolerance=9"]
+    launch(small(*FAR, *lenient), run)
+    events, dataset = events_of(run), Dataset.read(run / "dataset")
+    fates = [event["fate"] for event in events]
+    assert fates.count("confirmed") == fates.count("speculative") >= 5
+    assert max(ahead(events)) == 2
+    assert ahead(events)[-1] == 0
+    assert dataset.method_hash is not None
+    grown = read(run / "grown" / "w00" / "000006.extxyz")
+    steps = standing(events)
+    assert np.array_equal(replay(init(make_seed(small().structure)).crystal, steps).positions, grown.positions)
+    directory = RunDirectory(run)
+    for step in steps:
+        if step["fate"] == "queried":
+            accepted = directory.read_sites(step["walker"], step["step"])[0]
+            assert dataset.find(uid(accepted, dataset.method_hash)) is not None
+    directory.close()
+
+
+def test_a_label_that_contradicts_takes_a_walker_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the step that it is about; what had been grown on it is gone, and labels of that are learnt all the same."""
+    slow_oracle(monkeypatch)
+    run = tmp_path / "run"
+    launch(small(*FAR, "ask.force_tolerance=0.02", "ask.max_attempts=1"), run)
+    events = events_of(run)
+    back = [k for k, event in enumerate(events) if event["fate"] == "rolled_back"]
+    assert back
+    assert any(ahead(events)[k - 1] == 2 for k in back)
+    for k in back:
+        after = next(event for event in events[k + 1 :] if event["fate"] != "confirmed")
+        assert after["step"] == events[k]["step"]
+    steps = standing(events)
+    assert [step["step"] for step in steps] == list(range(1, 7))
+    grown = read(run / "grown" / "w00" / "000006.extxyz")
+    assert np.array_equal(replay(init(make_seed(small().structure)).crystal, steps).positions, grown.positions)
+    assert json.loads((run / "summary.json").read_text())["fates"]["rolled_back"] == len(back)
+
+
+def test_steps_that_no_answer_has_confirmed_are_taken_back_when_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow_oracle(monkeypatch)
+    run = tmp_path / "run"
+    config = small(*FAR, "ask.energy_tolerance=0.0001", "ask.force_tolerance=9", "ask.delta_e_tolerance=9")
+    accept = Campaign._accept
+
+    def stop_when_two_ahead(self: Campaign, walker: Walker, fate: str, reason: str | None) -> None:
+        accept(self, walker, fate, reason)
+        if len(walker.open) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Campaign, "_accept", stop_when_two_ahead)
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, run)
+    before = events_of(run)
+    monkeypatch.setattr(Campaign, "_accept", accept)
+    launch(config, run)
+    after = events_of(run)
+    assert after[: len(before)] == before
+    assert (after[len(before)]["fate"], after[len(before)]["reason"]) == ("rolled_back", "interrupted")
+    assert after[len(before)]["step"] == before[-2]["step"]
+    assert [step["step"] for step in standing(after)] == list(range(1, 7))
