@@ -23,6 +23,8 @@ NEAR_ADATOM = 4.0
 """Atoms within this distance of the adatom (Å) are those whose forces matter for a site."""
 
 
+SPARSER = 0.5
+"""Doubtful steps to come for one of now: a surrogate that learns doubts less (docs/results/active-learning.md)."""
 Arm = Literal["committee", "random", "everything", "nothing"]
 
 
@@ -177,18 +179,22 @@ def doubt_about(
 
 
 def worth_a_label(ratio: float, recent: Sequence[float], share: float) -> bool:
-    """Whether a doubtful step is among the share of the most doubtful that there are labels for.
+    """Whether a doubtful step gets a label: always while labels will last, else if it is among the most doubtful.
+
+    They will if they last for `SPARSER` times the share of doubtful steps that the latest ones had.
 
     Args:
         ratio: of its error to the tolerance. recent: of the latest steps, whose doubts tell what is to come.
         share: of the steps to come that labels will last for.
 
-    >>> worth_a_label(2.0, [0.5, 1.5, 3.0, 2.5], 0.25), worth_a_label(3.0, [0.5, 1.5, 3.0, 2.5], 0.25)
+    >>> worth_a_label(2.0, [1.2, 1.5, 3.0, 2.5], 0.25), worth_a_label(3.0, [1.2, 1.5, 3.0, 2.5], 0.25)
     (False, True)
+    >>> worth_a_label(1.1, [1.2, 1.5, 3.0, 2.5], 0.6)
+    True
     """
-    if share >= 1:
-        return True
-    return sum(other > ratio for other in recent) < share * max(len(recent), 1)
+    doubtful = sum(other > 1 for other in recent) / max(len(recent), 1)
+    more = sum(other > ratio for other in recent) / max(len(recent), 1)
+    return share >= SPARSER * doubtful or more < share
 
 
 def worst_force_std(site: Site | Relaxed) -> float:

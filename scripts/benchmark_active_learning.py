@@ -254,9 +254,10 @@ def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -> str
     own = [run for run in runs if run["arm"] in ("committee", "unpaced")]
     lines += ["## Does the committee keep its promises?", ""]
     lines += [
-        "Of sure steps of the committee's runs, paced or not, drawn by chance: those audited while the run went on, and",
-        "all, with those labelled afterwards. *Held*: share, %, within the interval promised when the step was taken, at",
-        f"{100 * LEVEL:.0f} %. *Beyond*: share, %, of errors beyond the tolerance. Exact intervals at 95 % confidence.",
+        "Of sure steps of the committee's runs, paced or not, drawn by chance: those audited while the run went on,",
+        "and all, with those labelled afterwards. *Held*: share, %, within the interval promised when the step was",
+        f"taken, at {100 * LEVEL:.0f} %. *Beyond*: share, %, of errors beyond the tolerance. Exact intervals at 95 %",
+        "confidence.",
         "",
     ]
     rows = []
