@@ -11,7 +11,7 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 from jaxtyping import Float
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from growth.calibration import LEVEL, Calibration
 from growth.relax import Relaxed
@@ -59,7 +59,7 @@ class AskSettings(BaseModel):
         None,
         ge=0,
         description="steps that a walker may be ahead of the oracle's answers, when no other walker can go on; a label "
-        "that contradicts takes it back; default 2, and 0 where labels are cheap",
+        "that contradicts takes it back; default 2, and 0 where labels are cheap or learnt first",
     )
     sites_per_query: int = Field(2, ge=1, description="sites labelled: the drawn one and its most doubtful rivals")
     max_attempts: int = Field(
@@ -67,6 +67,12 @@ class AskSettings(BaseModel):
         ge=0,
         description="proposals for one step that labels may contradict; the next is settled by its labels alone",
     )
+
+    @model_validator(mode="after")
+    def _agree(self) -> "AskSettings":
+        if self.learn_first and self.speculate:
+            raise ValueError("speculate: expected 0 with learn_first, which waits for every answer")
+        return self
 
     @property
     def tolerances(self) -> dict[str, float]:

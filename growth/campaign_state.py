@@ -52,9 +52,13 @@ class Labels:
         """Training and validation structures."""
         return split(self._dataset.structures(), self._config.learner.validation_fraction)
 
+    def key(self, structure: Atoms) -> str:
+        """The uid of a structure."""
+        return uid(structure, self.method.hash)
+
     def known(self, structure: Atoms) -> Atoms | FailedLabel | None:
         """What the oracle has said of a structure before, in this run or the one that it goes on from."""
-        key = uid(structure, self.method.hash)
+        key = self.key(structure)
         return self._dataset.find(key) or self._failed.get(key)
 
     def split_for_update(self, unseen: set[str]) -> tuple[list[Atoms], list[Atoms], list[Atoms]]:
@@ -146,6 +150,10 @@ class Models:
         if found is not None:
             self.version, files = found
             self.shared = pool.share(files)
+
+    def files(self, version: int) -> Any:
+        """A handle of a version's files."""
+        return self.shared if version == self.version else self._pool.share(self._run.model(version))
 
     def adopt(self, files: dict[str, bytes]) -> None:
         """Make `files` the next version: on disk first, then for the walkers."""

@@ -4,6 +4,7 @@ Crystals of accepted steps, and every competing site of some of them, go to the 
 by what the model version that accepted them said at that moment, as `sites/` holds it.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -62,7 +63,7 @@ def unseen_steps(
     """Steps that were accepted unasked at the first attempt, `path_steps` of them drawn at random.
 
     Left out are events in time that passed beyond doubt, whose structures are not kept, a step of which any site has a
-    label in the dataset, and one at which labels of an earlier attempt were learnt: its sites are all but known.
+    label in the dataset, and one that was tried before or rolled back: labels of sites much like its own were learnt.
 
     Args:
         run: the run directory.
@@ -72,11 +73,15 @@ def unseen_steps(
         rng: draws them.
     """
     learnt = set(dataset.uids)
-    events = standing(run.lines("events"))
+    lines = run.lines("events")
+    times = Counter((line["walker"], line["step"]) for line in lines)
     accepted = [
         e
-        for e in events
-        if e["fate"] == "accepted" and e["accepted"] and e["attempt"] == 0 and e["energy_std"] is not None
+        for e in standing(lines)
+        if e["fate"] == "accepted"
+        and e["accepted"]
+        and times[e["walker"], e["step"]] == 1
+        and e["energy_std"] is not None
     ]
     steps: list[Step] = []
     for k in rng.permutation(len(accepted)):
@@ -101,10 +106,12 @@ def unseen_steps(
     return steps[: settings.path_steps]
 
 
-def carved_steps(steps: Sequence[Step], max_atoms: int | None, run: RunDirectory, pool: Pool) -> list[Step]:
+def carved_steps(
+    steps: Sequence[Step], max_atoms: int | None, run: RunDirectory, pool: Pool, learnt: Dataset, method_hash: str
+) -> list[Step]:
     """The steps, those of crystals of more than max_atoms as clusters cut out of them, around the accepted site.
 
-    A competing site that is too far away for that is left out.
+    A competing site that is too far away for that is left out, and a step of which any cluster was `learnt`.
     """
     pieces: dict[int, list[Atoms]] = {}
     numbers: dict[int, dict[int, list[int]]] = {}
@@ -127,7 +134,8 @@ def carved_steps(steps: Sequence[Step], max_atoms: int | None, run: RunDirectory
                 sites = [predicted(next(said)) for _ in kept]
                 promised = {**steps[k].promised, "delta_e": [steps[k].promised["delta_e"][n] for n in kept]}
                 result[k] = replace(steps[k], sites=sites, carved=True, promised=promised)
-    return result
+    known = set(learnt.uids)
+    return [step for step in result if not step.carved or not known & {uid(site, method_hash) for site in step.sites}]
 
 
 def predicted(said: Relaxed) -> Atoms:
@@ -269,7 +277,7 @@ def certify(
     """
     settings, tolerances, max_atoms = config.certificate, config.ask.tolerances, config.oracle.max_atoms
     unseen = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([CERTIFICATE, config.seed]))
-    steps = carved_steps(unseen, max_atoms, run, pool)
+    steps = carved_steps(unseen, max_atoms, run, pool, dataset, method.hash)
     whole = [crystal for crystal in crystals if max_atoms is None or len(crystal) <= max_atoms]
     with Dataset.open(run.path / "certificate", method=method) as held_out:
         wanted = [site for step in steps for site in step.to_label]

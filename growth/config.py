@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from growth.asking import AskSettings
 from growth.errors import InputError
@@ -122,6 +122,12 @@ class Config(Section):
     budget: BudgetSection = BudgetSection()
     certificate: CertificateSettings = CertificateSettings()
     ray: RaySection = RaySection()
+
+    @model_validator(mode="after")
+    def _agree(self) -> "Config":
+        if self.oracle.max_atoms is not None and self.growth.kinetics == "kmc":
+            raise ValueError("oracle.max_atoms: expected none with growth.kinetics kmc, whose events are not carved")
+        return self
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:

@@ -189,6 +189,8 @@ class EventTable:
         found: list[Transition] = []
         for atom in self.active(crystal) if atoms is None else atoms:
             environment = near.around(int(atom))
+            if len(environment.atoms) == 1:  # nothing that it could move along
+                continue
             entry, laid = self._known(environment) or (None, [])
             if entry is None or not entry.current:
                 returning = back if back is not None and back.atom == atom else None
@@ -285,11 +287,12 @@ class EventTable:
         settings = self.settings
         piece = self._piece(crystal, environment.atoms)
         kept = replace(environment, vectors=np.round(piece.vectors(), DIGITS))
+        symmetry = overlays(kept, kept, settings.tolerance)  # none of atoms on one line
         off = float(np.linalg.norm(kept.vectors - environment.vectors, axis=1).max())
-        if off > settings.tolerance or not overlays(kept, environment, settings.tolerance):
+        if off > settings.tolerance or (symmetry and not overlays(kept, environment, settings.tolerance)):
             message = f"atom {environment.atoms[0]}: expected surroundings at rest, got {off:.2f} Å when relaxed"
             raise UnsettledError(message, piece.region.put_back(crystal, piece.minimum.structure))
-        entry = Entry(kept, overlays(kept, kept, settings.tolerance))
+        entry = Entry(kept, symmetry)
         least, most = settings.batch, settings.max_searches
         if old is not None:
             self._carry_over(entry, old, laid[0], piece)

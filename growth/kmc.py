@@ -63,7 +63,8 @@ class KineticEvent:
         kind: hop, exchange, concerted, attach or detach. atom: in its middle. duration: s.
         before: the crystal in which it happened: the one before the step, or of states folded the one that was left.
         n_folded: states that were folded; 1 where none were.
-        transition: what happened; None for attach.
+        began: the crystal that the step was taken from, relaxed if it was no minimum. transition: what happened; None
+            for attach.
     """
 
     kind: Kind
@@ -71,6 +72,7 @@ class KineticEvent:
     duration: float
     before: Atoms
     n_folded: int
+    began: Atoms
     transition: Transition | None = None
 
     @property
@@ -278,7 +280,8 @@ class KineticGrowth:
         self, crystal: Atoms, transition: Transition, duration: float, n_folded: int
     ) -> tuple[Atoms, KineticEvent, np.ndarray]:
         after = transition.after(crystal)
-        event = KineticEvent(transition.process.kind, transition.atom, duration, crystal, n_folded, transition)
+        kind, began = transition.process.kind, self.state.crystal
+        event = KineticEvent(kind, transition.atom, duration, crystal, n_folded, began, transition)
         if event.kind == "detach":
             return self._relaxed(after, crystal.positions[[transition.atom]]), event, np.array([], dtype=int)
         far = np.linalg.norm(transition.final, axis=1) > self.settings.table.saddles.same
@@ -297,7 +300,7 @@ class KineticGrowth:
         moved = np.array([len(crystal)])
         landed = self._relaxed(after, after.positions[moved])
         settled = self._relaxed(landed, landed.positions[moved])  # where it has rolled to
-        return settled, KineticEvent("attach", len(crystal), duration, crystal, 1), moved
+        return settled, KineticEvent("attach", len(crystal), duration, crystal, 1, self.state.crystal), moved
 
     def _relaxed(self, crystal: Atoms, places: np.ndarray) -> Atoms:
         """What is near some places (n, 3), relaxed."""

@@ -6,7 +6,7 @@ comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process 
 
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -27,14 +27,14 @@ from growth.asking import (
 from growth.campaign_state import Labels, Models, free_energy
 from growth.carve import carve_together
 from growth.config import Config
-from growth.errors import CampaignError
+from growth.errors import CampaignError, InputError
 from growth.events import standing
 from growth.initial_set import given_labels, initial_structures
 from growth.pool import Done, Pool, Task
-from growth.relax import Relaxed
+from growth.questions import Questions
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, apply, boltzmann, init
-from growth.turns import Request, Turn, Walker, requests_about, restored, with_prediction
+from growth.turns import Request, Turn, Walker, requests_about, restored
 from learner.conformal import tolerance_to_std
 from oracle import Dataset, FailedLabel
 
@@ -69,11 +69,11 @@ class Campaign:
         self.config, self.run_directory, self.pool, self.report, self.seed = config, run, pool, report, seed
         self.labels = Labels(dataset, run, config)
         self.models = Models(run, pool)
+        self.questions = Questions(pool, self.labels, self.models, config)
         self.walkers = self._restore_walkers()
-        self._requests: dict[str, list[Request]] = {}
         doubts = [line["doubt"] for line in run.lines("events") if line.get("doubt") is not None]
         self._ratios = deque(doubts, maxlen=RECENT)
-        self._n_asked = self._n_proposed = 0
+        self._n_proposed = 0
         self._started = time.monotonic()
         state = run.read_json("state/checkpoint.json") or {}
         self._elapsed_before = float(state.get("elapsed_s", 0.0))
@@ -134,6 +134,7 @@ class Campaign:
             if first is not None:
                 where = {key: first[key] for key in ("walker", "step", "attempt")}
                 run.append("events", {**where, "fate": "rolled_back", "reason": "interrupted"})
+                run.forget(index, first["step"])
         events, crystal = run.lines("events"), init(self.seed).crystal
         walkers = [
             restored(index, crystal, [line for line in events if line["walker"] == index])
@@ -149,9 +150,10 @@ class Campaign:
         self.labels.take_over(given_labels(self.config.initial, self.labels.method))
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
-        for structure in structures:
+        affordable = [piece for structure in structures if (piece := self._affordable(structure)) is not None]
+        for structure in affordable:
             structure.info["reason"] = "initial"
-        self._ask([Request(self._affordable(structure), None) for structure in structures])
+        self._ask([Request(structure, None) for structure in affordable])
         while self.pool.pending("oracle"):
             self._react()
 
@@ -196,7 +198,8 @@ class Campaign:
     def _may_speculate(self, walker: Walker) -> bool:
         """Whether a walker that waits for labels may take its step before they come."""
         most = self.config.ask.speculate
-        most = (0 if self.labels.method.cheap else SPECULATE) if most is None else most
+        waits = self.labels.method.cheap or self.config.ask.learn_first
+        most = (0 if waits else SPECULATE) if most is None else most
         return walker.status == "labelling" and walker.turn.proposal is not None and len(walker.open) < most
 
     def _speculate(self, walker: Walker) -> None:
@@ -228,28 +231,9 @@ class Campaign:
         self.pool.submit(Task("learner", "update", "update", arguments))
 
     def _ask(self, requests: Sequence[Request]) -> None:
-        """Send structures to the oracle: one batch for a cheap method, a task each for an expensive one.
-
-        Of what was cut out of a crystal the surrogate is heard first, for it has seen the whole alone. What the oracle
-        has said before is not asked again.
-        """
-        if any(request.carved_from and request.forces is None for request in requests):
-            self._n_asked += 1
-            self._requests[str(self._n_asked)] = list(requests)
-            structures = [request.structure for request in requests]
-            arguments = (self.models.version, self.models.shared, structures)
-            self.pool.submit(Task("surrogate", "assess", str(self._n_asked), arguments))
-            return
-        known = {i: answer for i, r in enumerate(requests) if (answer := self.labels.known(r.structure)) is not None}
-        unknown = [request for i, request in enumerate(requests) if i not in known]
-        per_task = max(len(unknown), 1) if self.labels.method.cheap else 1
-        for start in range(0, len(unknown), per_task):
-            batch = unknown[start : start + per_task]
-            self._n_asked += 1
-            self._requests[str(self._n_asked)] = batch
-            self.pool.submit(Task("oracle", "label", str(self._n_asked), ([request.structure for request in batch],)))
-        for i, answer in known.items():
-            self._hand_over(requests[i], answer)
+        """Put structures to the oracle; what it has said before is an answer at once."""
+        for request, answer in self.questions.ask(requests):
+            self._hand_over(request, answer)
 
     # ------------------------------------------------------------------ react
 
@@ -269,6 +253,10 @@ class Campaign:
         walker = self.walkers[int(done.task.key.split()[0])]
         if done.task.key != walker.task:  # of a step that has been rolled back
             return
+        walker.task = ""
+        if walker.open and not isinstance(done.result, Proposal):  # perhaps because of a step that was not to be taken
+            walker.status = "blocked"
+            return
         if done.error:
             raise CampaignError(f"walker {walker.index}, step {walker.state.step + 1}: {done.error}")
         walker.turn.seconds = done.seconds
@@ -282,7 +270,8 @@ class Campaign:
         assert walker.turn.doubt is not None
         self._ratios.append(walker.turn.doubt.ratio(self.config.ask))
         reason = self._reason_to_ask(walker)
-        spared = reason is not None and not self._is_spent() and not self._worth_a_label(walker)
+        in_doubt = reason is not None and walker.turn.doubt.reason(self.config.ask) is not None
+        spared = in_doubt and not self._is_spent() and not self._worth_a_label(walker)
         if reason and not spared and self._learner_is_behind():
             walker.status, walker.needs = "learning", self.labels.uids()
         elif self._is_spent() and reason and self.config.budget.when_spent == "stop":
@@ -322,8 +311,8 @@ class Campaign:
             return ask.arm
         if ask.arm == "random":
             return ask.arm if self._uniform(walker) < ask.random_probability else None
-        overdue = ask.max_unasked is not None and walker.unasked >= ask.max_unasked
-        return walker.turn.doubt.reason(ask) or (f"{walker.unasked} steps unasked" if overdue else None)
+        overdue = ask.max_unasked is not None and walker.turn.unasked >= ask.max_unasked
+        return walker.turn.doubt.reason(ask) or (f"{walker.turn.unasked} steps unasked" if overdue else None)
 
     def _audits(self, walker: Walker) -> bool:
         """Whether a sure step is labelled all the same; not in the arms for comparison."""
@@ -356,8 +345,7 @@ class Campaign:
     def _learner_is_behind(self) -> bool:
         """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
         unseen = self.labels.uids() - self.models.trained
-        on_their_way = sum(len(batch) for batch in self._requests.values())
-        return bool(unseen) and len(unseen) + on_their_way >= self.config.learner.labels_per_update
+        return bool(unseen) and len(unseen) + self.questions.under_way >= self.config.learner.labels_per_update
 
     def _doubt(self, proposal: Proposal) -> Doubt:
         chosen = proposal.sites[proposal.choice]
@@ -373,30 +361,18 @@ class Campaign:
         )
 
     def _on_assessed(self, done: Done) -> None:
-        """The surrogate has spoken about what was cut out: now the oracle is asked."""
-        requests = self._requests.pop(done.task.key)
-        if done.error:
-            raise CampaignError(f"a carve of {len(requests[0].structure)} atoms: {done.error}")
-        found: list[Relaxed] = done.result
-        drawn = next((k for k, request in enumerate(requests) if request.drawn), 0)
-        doubt = doubt_about(
-            np.stack([piece.member_energies for piece in found], axis=1),
-            drawn,
-            len(requests[drawn].structure),
-            worst_force_std(found[drawn]),
-            self.config.growth.kT,
-            self.labels.calibration,
-            self.config.ask.risk,
-        )
-        version = str(done.task.arguments[0])
-        for request in requests:
-            request.structure.info["model_version"] = version
-        pairs = zip(requests, found, strict=True)
-        self._ask([with_prediction(request, piece, k, doubt) for k, (request, piece) in enumerate(pairs)])
+        """The surrogate has spoken about what was cut out: now the oracle is asked, unless the step is gone."""
+        requests = self.questions.assessed(done)
+        turn = requests[0].turn
+        if turn is None or self.walkers[turn.walker].is_live(turn):
+            self._ask(requests)
 
-    def _affordable(self, structure: Atoms) -> Atoms:
-        """The structure, or where it is too large for the oracle what is around its last atom."""
-        piece = carve_together([structure], self.config.oracle.max_atoms)[0]
+    def _affordable(self, structure: Atoms) -> Atoms | None:
+        """The structure, or where it is too large for the oracle what is around its last atom; None if that is too."""
+        try:
+            piece = carve_together([structure], self.config.oracle.max_atoms)[0]
+        except InputError:  # squeezed so that an atom has more neighbours than fit
+            return None
         assert piece is not None
         piece.info = structure.info
         return piece
@@ -404,8 +380,9 @@ class Campaign:
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
         """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
         walker.no_site_attempts += 1
-        wanted = int(min(self.config.ask.sites_per_query, max(self._budget_left(), 0)))
-        structures = [s for s in rejected if np.isfinite(s.positions).all()][:wanted]
+        wanted = 0 if self._is_spent() else int(min(self.config.ask.sites_per_query, self._budget_left()))
+        finite = [structure for structure in rejected if np.isfinite(structure.positions).all()]
+        structures = [piece for structure in finite if (piece := self._affordable(structure)) is not None][:wanted]
         if walker.no_site_attempts > NO_SITE_ATTEMPTS or not structures:
             raise CampaignError(f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms")
         walker.status, walker.turn.proposal = "labelling", None
@@ -413,7 +390,7 @@ class Campaign:
         version = str(walker.turn.model_version)
         for structure in structures:
             structure.info = {"config_type": "growth", "model_version": version, "reason": "no_site"}
-        self._ask([Request(self._affordable(structure), walker.turn, i) for i, structure in enumerate(structures)])
+        self._ask([Request(structure, walker.turn, i) for i, structure in enumerate(structures)])
 
     def _query(self, walker: Walker, reason: str) -> None:
         walker.status, walker.turn.reason = "labelling", f"query: {reason}"
@@ -450,19 +427,17 @@ class Campaign:
         self._ask(requests)
 
     def _on_labels(self, done: Done) -> None:
-        requests = self._requests.pop(done.task.key)
-        outcomes = done.result or [FailedLabel(r.structure, "crash", str(done.error)) for r in requests]
-        self.labels.store(requests, outcomes, done.seconds)
+        answers = self.questions.answered(done)
         self.report(
             {
                 "what": "labels",
                 "n_labels": len(self.labels),
                 "failed": self.labels.n_failed,
                 "seconds": done.seconds,
-                "n_atoms": max(len(request.structure) for request in requests),
+                "n_atoms": max(len(request.structure) for request, _ in answers),
             }
         )
-        for request, outcome in zip(requests, outcomes, strict=True):
+        for request, outcome in answers:
             self._hand_over(request, outcome)
 
     def _hand_over(self, request: Request, outcome: Atoms | FailedLabel) -> None:
@@ -494,35 +469,56 @@ class Campaign:
         return truth, contradiction(predicted, truth, worst, self.config.ask)
 
     def _judge(self, walker: Walker, turn: Turn) -> None:
-        """The oracle has answered about a step that was taken without waiting: it stands, or the walker goes back."""
-        _, against = self._verdict(turn)
+        """The oracle has answered about a step that was taken without waiting: it stands, or the walker goes back.
+
+        It stands too where labels alone would have settled it the same way.
+        """
+        assert turn.proposal is not None
+        truth, against = self._verdict(turn)
+        taken = turn.proposal.choice
+        if taken not in truth:
+            against = "no label succeeded"
+        elif against and turn.attempt >= self.config.ask.max_attempts:
+            redrawn = draw(self._corrected(turn, truth), self.config.growth.kT, turn.uniform)
+            against = None if redrawn == taken or turn.proposal.duration is not None else against
         line = {"walker": walker.index, "step": turn.before.step + 1, "attempt": turn.attempt}
         if against is None:
             walker.open = [other for other in walker.open if other is not turn]
             self.run_directory.append("events", {**line, "fate": "confirmed", "reason": turn.reason})
+            if walker.status == "blocked" and not walker.open:
+                walker.status = "ready"
             return
         self.run_directory.append("events", {**line, "fate": "rolled_back", "reason": f"{turn.reason}; {against}"})
+        self.run_directory.forget(walker.index, turn.before.step + 1)
         self.report({"what": "say", "text": f"w{walker.index:02d} goes back to step {turn.before.step}: {against}"})
+        turn.rollbacks = walker.turn.rollbacks + 1
         walker.open = walker.open[: next(k for k, other in enumerate(walker.open) if other is turn)]
         walker.state, walker.turn, walker.task, walker.status = turn.before, turn, "", "labelling"
+        walker.no_site_attempts = 0
         self._decide(walker)
+
+    def _corrected(self, turn: Turn, truth: Mapping[int, float]) -> np.ndarray:
+        """Energies of all sites, eV, as labels correct them; those whose label failed are out of reach."""
+        assert turn.proposal is not None
+        energies = corrected_energies(np.array([site.energy for site in turn.proposal.sites]), truth)
+        energies[[i for i in turn.labels if i not in truth]] = np.inf
+        return energies
 
     def _decide(self, walker: Walker) -> None:
         """The oracle has answered: take the better-founded choice, or wait for a model that has learnt the answer."""
         turn = walker.turn
         proposal = turn.proposal
         if proposal is None:
-            walker.turn = Turn(walker.index, walker.state, turn.attempt)
+            walker.next_attempt(turn.attempt)
             walker.status, walker.needs = "learning", self.labels.uids()
             return
         truth, against = self._verdict(turn)
         if against and turn.attempt < self.config.ask.max_attempts:
             self._log_event(walker, {"fate": "rejected", "reason": f"{turn.reason}; {against}"})
-            walker.turn = Turn(walker.index, walker.state, turn.attempt + 1)
+            walker.next_attempt(turn.attempt + 1)
             walker.status, walker.needs = "learning" if truth else "ready", self.labels.uids()
             return
-        energies = corrected_energies(np.array([site.energy for site in proposal.sites]), truth)
-        energies[[i for i in turn.labels if i not in truth]] = np.inf
+        energies = self._corrected(turn, truth)
         if np.isinf(energies).all():
             raise CampaignError(
                 f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms could be labelled"
@@ -530,7 +526,8 @@ class Campaign:
         self._choose(walker, proposal, energies)
         assert turn.proposal is not None
         choice = turn.proposal.choice
-        if choice not in truth and self._budget_left() > 0:
+        carved = any(request.carved_from for request in turn.asked.values())  # another carve would not compare
+        if choice not in truth and not carved and not self._is_spent():
             self._ask_about(walker, [choice], 1.0)
             return
         reason = turn.reason if not against else f"{turn.reason}; {against}"
@@ -548,8 +545,8 @@ class Campaign:
         assert walker.turn.doubt is not None
         told = {"energy_std": chosen.energy_std, "fate": fate, "reason": reason}
         self._log_event(walker, {**event.to_dict(), **told, "promised": walker.turn.doubt.promised.told(order)})
-        walker.status, walker.no_site_attempts, walker.turn = "ready", 0, Turn(walker.index, walker.state)
-        walker.unasked = walker.unasked + 1 if fate == "accepted" else 0
+        walker.status, walker.no_site_attempts = "ready", 0
+        walker.next_turn(walker.turn.unasked + 1 if fate == "accepted" else 0)
         if fate == "queried" and self.config.ask.learn_first:
             walker.status, walker.needs = "learning", self.labels.uids()
         self._finish_if_grown(walker)
@@ -595,7 +592,7 @@ class Campaign:
         return np.random.default_rng(self._entropy(purpose, walker, with_attempt))
 
     def _budget_left(self) -> float:
-        return self.labels.budget_left(sum(len(batch) for batch in self._requests.values()))
+        return self.labels.budget_left(self.questions.under_way)
 
     def _log_event(self, walker: Walker, event: dict[str, Any]) -> None:
         doubt, proposal = walker.turn.doubt, walker.turn.proposal

@@ -114,7 +114,8 @@ class Proposer:
             if last or arrived_or_left or new or event.barrier_std > sure or rival:
                 break
             process = event.transition.process  # type: ignore[union-attr]  # of every kind but attach
-            energy = energy if passed else float(model([state.crystal]).energies[0])
+            if not passed or event.began is not here.crystal:
+                energy = float(model([event.began]).energies[0])
             energy += process.barrier - process.reverse_barrier
             here, told = _passed(here, after.crystal, event, energy)
             passed.append(told)
@@ -166,7 +167,7 @@ class Proposer:
             structures += [event.transition.at_saddle(event.before)] if event.kind != "detach" else []
             structures.append(event.before)
         if rival is not None and rival is not event.transition and rival.process.kind != "detach":
-            structures += [rival.at_saddle(here.crystal), here.crystal]
+            structures += [rival.at_saddle(event.began), event.began]
         start, *relaxed = as_they_are([here.crystal, *structures], model)
         proposal = _settled(
             event.kind,

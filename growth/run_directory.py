@@ -153,6 +153,13 @@ class RunDirectory:
         write_whole(target, "".join(exact_frame(structure) for structure in structures))
         return target
 
+    def forget(self, walker: int, step: int) -> None:
+        """Remove the crystals and sites of a walker from a step on, which has been rolled back."""
+        for folder in ("grown", "sites"):
+            for path in (self.path / folder / f"w{walker:02d}").glob("*.extxyz"):
+                if int(path.stem) >= step:
+                    path.unlink()
+
     def write_sites(self, walker: int, step: int, sites: Sequence[Site]) -> Path:
         """Write the competing sites of a step as the surrogate scored them: the accepted one first."""
         return self.write_structures("sites", walker, step, [scored(site) for site in sites])

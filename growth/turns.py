@@ -15,7 +15,8 @@ from growth.simulator import Proposal
 from growth.sites import Site
 from oracle import FailedLabel
 
-Status = Literal["ready", "proposing", "labelling", "learning", "done"]
+Status = Literal["ready", "proposing", "labelling", "learning", "blocked", "done"]
+"""blocked: a step that failed on a crystal which an answer may still take back."""
 
 
 @dataclass
@@ -24,6 +25,7 @@ class Turn:
 
     Attributes:
         walker: its number. before: where it stands. attempt: proposals for this step that labels have contradicted.
+        unasked: steps in a row before it that were taken without a label. rollbacks: of the walker before it.
         model_version: that proposed. uniform: the random number that draws the site, whatever becomes of its energies.
         seconds: that the proposal took. reason: why the oracle is asked.
         labels: what it said of the sites of the proposal. asked: what it was asked, by site.
@@ -33,6 +35,8 @@ class Turn:
     walker: int
     before: State
     attempt: int = 0
+    unasked: int = 0
+    rollbacks: int = 0
     model_version: int = 0
     uniform: float = 0.0
     seconds: float = 0.0
@@ -50,7 +54,6 @@ class Walker:
 
     Attributes:
         turn: the present step. open: steps that were taken before the oracle had answered, oldest first.
-        unasked: steps in a row, up to the present one, that were taken without a label.
         task: key of the proposal that is under way. needs: uids that a model must have seen before it proposes again.
     """
 
@@ -59,13 +62,24 @@ class Walker:
     status: Status = "ready"
     turn: Turn = field(init=False)
     open: list[Turn] = field(default_factory=list)
-    unasked: int = 0
     no_site_attempts: int = 0
     task: str = ""
     needs: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         self.turn = Turn(self.index, self.state)
+
+    def next_turn(self, unasked: int) -> None:
+        """Begin the next step from where the walker stands now."""
+        self.turn = Turn(self.index, self.state, unasked=unasked, rollbacks=self.turn.rollbacks)
+
+    def next_attempt(self, attempt: int) -> None:
+        """Begin the same step anew."""
+        self.turn = Turn(self.index, self.state, attempt, self.turn.unasked, self.turn.rollbacks)
+
+    def is_live(self, turn: Turn | None) -> bool:
+        """Whether a step is the present one, or was taken and awaits its answer."""
+        return turn is not None and any(turn is other for other in (self.turn, *self.open))
 
 
 @dataclass(frozen=True)
@@ -118,13 +132,14 @@ def restored(index: int, crystal: Atoms, lines: Sequence[dict[str, Any]]) -> Wal
                 walker.turn.attempt += 1
             case "rolled_back":
                 walker.turn.attempt = line["attempt"]
+                walker.turn.rollbacks += 1
             case "confirmed":
                 pass
             case _:
                 walker.turn.attempt = 0
     for line in done:
         if line["energy_std"] is not None:  # none: passed beyond doubt, and was never proposed
-            walker.unasked = walker.unasked + 1 if line["fate"] == "accepted" else 0
+            walker.turn.unasked = walker.turn.unasked + 1 if line["fate"] == "accepted" else 0
     return walker
 
 
@@ -141,7 +156,7 @@ def requests_about(
     assert doubt is not None
     waits, again = reason == "query", reason == "query" and bool(turn.labels)
     step, version = turn.before.step + 1, turn.model_version
-    group = f"w{turn.walker:02d}-{step}-{turn.attempt}-v{version}{'-again' if again else ''}"
+    group = f"w{turn.walker:02d}-{step}-{turn.attempt}-{turn.rollbacks}-v{version}{'-again' if again else ''}"
     wholes = [proposal.sites[i].structure for i in sites]
     requests = []
     for i, whole, piece in zip(sites, wholes, carve_together(wholes, max_atoms), strict=True):

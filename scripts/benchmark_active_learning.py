@@ -107,7 +107,7 @@ def measured(settings: Sequence[str], steps: Sequence[Sequence[Site]], run: Path
     finals = [final["relaxed_energy"] / final["n_atoms"] for final in certificate["final_relaxed"]]
     given = max((line["n_labels"] for line in lines if line["what"] == "given"), default=0)
     return {
-        "labels": models[-1]["n_labels"] - given,
+        "labels": json.loads((run / "summary.json").read_text())["labels"] - given,
         "elapsed_s": models[-1]["elapsed_s"],
         "labels_per_later_atom": sum(line["n_atoms"] > LATER for line in asked) / (WALKERS * (N_ATOMS - LATER)),
         "certificate": {k: v for k, v in certificate.items() if k not in ("path", "final", "final_relaxed")},
@@ -218,7 +218,7 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
             there = np.isfinite(curves).any(axis=0)
             found = np.array(curves)[:, there]
             n = np.isfinite(found).sum(axis=0)
-            spread = np.nanstd(found, axis=0) / np.sqrt(n)
+            spread = np.nanstd(found, axis=0) / np.sqrt(np.maximum(n - 1, 1))
             axis.errorbar(edges[:-1][there] + 3, np.nanmean(found, axis=0), spread, marker="o", color=colour)
     axis.set(xlabel="atoms", ylabel="energy, meV/atom", title=f"accepted unasked, {largest} labels", yscale="log")
     axes.flat[0].legend()

@@ -208,3 +208,15 @@ def test_what_has_drifted_from_what_it_is_known_by_is_relaxed() -> None:
         forces.append(np.linalg.norm(model([state.crystal]).forces[0][32:], axis=1).max())
     assert forces[0] < 0.02
     assert forces[1] > 0.2
+
+
+@pytest.mark.parametrize("n", [1, 2])
+def test_atoms_on_one_line_grow_too(n: int) -> None:
+    """Surroundings that no rotation is told by: one atom, a dimer."""
+    seed = Atoms("Cu" * n, [[2.3 * k, 0.0, 0.0] for k in range(n)])
+    model = EMTModel(["Cu"])
+    settings = KineticSettings(flux={"Cu": 1e6}, table=TableSettings(max_searches=2, missing=0.9, detach=False))
+    growth = KineticGrowth(model, settings, State(relax([seed], model, 0.01)[0].structure))
+    kinds = [event.kind for _, event in growth.run(np.random.default_rng(0), 2)]
+    assert kinds[0] == "attach"
+    assert len(growth.state.crystal) > n

@@ -423,6 +423,7 @@ def test_a_walker_goes_on_while_labels_are_awaited_and_they_confirm_its_steps(
 def test_a_label_that_contradicts_takes_a_walker_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """To the step that it is about; what had been grown on it is gone, and labels of that are learnt all the same."""
     slow_oracle(monkeypatch)
+    asked = counted_labels(monkeypatch)
     run = tmp_path / "run"
     launch(small(*FAR, "ask.force_tolerance=0.02", "ask.max_attempts=1"), run)
     events = events_of(run)
@@ -437,6 +438,10 @@ def test_a_label_that_contradicts_takes_a_walker_back(tmp_path: Path, monkeypatc
     grown = read(run / "grown" / "w00" / "000006.extxyz")
     assert np.array_equal(replay(init(make_seed(small().structure)).crystal, steps).positions, grown.positions)
     assert json.loads((run / "summary.json").read_text())["fates"]["rolled_back"] == len(back)
+    assert len(asked) == len(set(asked))
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    drawn = [line["group"] for line in lines if line["what"] == "error" and line["drawn"]]
+    assert len(drawn) == len(set(drawn))
 
 
 def test_steps_that_no_answer_has_confirmed_are_taken_back_when_a_run_goes_on(
@@ -457,9 +462,57 @@ def test_steps_that_no_answer_has_confirmed_are_taken_back_when_a_run_goes_on(
         launch(config, run)
     before = events_of(run)
     monkeypatch.setattr(Campaign, "_accept", accept)
+    propose = Campaign._propose
+    monkeypatch.setattr(Campaign, "_propose", lambda self, walker: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, run)
+    assert len(list((run / "grown" / "w00").glob("*"))) == len(standing(events_of(run)))
+    monkeypatch.setattr(Campaign, "_propose", propose)
     launch(config, run)
     after = events_of(run)
     assert after[: len(before)] == before
     assert (after[len(before)]["fate"], after[len(before)]["reason"]) == ("rolled_back", "interrupted")
     assert after[len(before)]["step"] == before[-2]["step"]
     assert [step["step"] for step in standing(after)] == list(range(1, 7))
+
+
+def test_a_step_whose_own_label_failed_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The oracle has no answer about some crystals of 16 atoms; none of those stands as queried."""
+    slow_oracle(monkeypatch)
+    label, failed = OracleWorker.label, []
+
+    def failing(self: OracleWorker, structures: Sequence[Atoms]) -> list[Atoms | FailedLabel]:
+        outcomes = label(self, structures)
+        for k, structure in enumerate(structures):
+            if structure.info["reason"] == "query" and len(structure) == 16 and len(failed) < 2:
+                failed.append(uid(structure, ""))
+                outcomes[k] = FailedLabel(structure, "crash", "made to")
+        return outcomes
+
+    monkeypatch.setattr(OracleWorker, "label", failing)
+    run = tmp_path / "run"
+    launch(small(*FAR, "ask.energy_tolerance=0.0001", "ask.force_tolerance=9", "ask.delta_e_tolerance=9"), run)
+    dataset = Dataset.read(run / "dataset")
+    assert failed
+    assert any(event["fate"] == "rolled_back" and "no label" in event["reason"] for event in events_of(run))
+    directory = RunDirectory(run)
+    assert dataset.method_hash is not None
+    for step in standing(events_of(run)):
+        accepted = directory.read_sites(step["walker"], step["step"])[0]
+        assert (step["fate"] != "queried") or dataset.find(uid(accepted, dataset.method_hash)) is not None
+    directory.close()
+
+
+IN_TIME = ["growth.kinetics=kmc", "growth.kmc={flux: {Al: 1.0}}", "growth.hops_per_step=0"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ([*IN_TIME, "oracle.max_atoms=30"], "max_atoms: expected none"),
+        (["ask.learn_first=true", "ask.speculate=2"], "speculate: expected 0"),
+    ],
+)
+def test_settings_that_do_not_go_together_are_refused(given: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        small(*given)
