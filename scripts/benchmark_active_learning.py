@@ -171,6 +171,15 @@ def by_arm(runs: Sequence[dict[str, Any]]) -> list[tuple[str, int, list[dict[str
     return [(arm, budget, group) for arm, budget, group in groups if group]
 
 
+def distinct(runs: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Runs that came out differently: with labels enough, a paced run is the same as one that is not."""
+    kept: list[dict[str, Any]] = []
+    for run in runs:
+        if all(run["path"] != other["path"] for other in kept):
+            kept.append(run)
+    return kept
+
+
 def pooled(runs: Sequence[dict[str, Any]], name: str, where: Sequence[str]) -> dict[str, Any]:
     """Shares of one quantity over all audits and steps labelled afterwards of some runs, with exact intervals."""
     n, covered, missed = 0, 0.0, 0.0
@@ -251,13 +260,13 @@ def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]]) -> str
             *([UNLIKE, ""] if names is accepted else []),
             *table(["budget", "arm", "seeds", "labels", *names], rows),
         ]
-    own = [run for run in runs if run["arm"] in ("committee", "unpaced")]
+    own = distinct([run for run in runs if run["arm"] in ("committee", "unpaced")])
     lines += ["## Does the committee keep its promises?", ""]
     lines += [
-        "Of sure steps of the committee's runs, paced or not, drawn by chance: those audited while the run went on,",
-        "and all, with those labelled afterwards. *Held*: share, %, within the interval promised when the step was",
-        f"taken, at {100 * LEVEL:.0f} %. *Beyond*: share, %, of errors beyond the tolerance. Exact intervals at 95 %",
-        "confidence.",
+        "Of sure steps of the committee's runs, paced or not (runs that are the same count once), drawn by chance:",
+        "those audited while the run went on, and all, with those labelled afterwards. *Held*: share, %, within the",
+        f"interval promised when the step was taken, at {100 * LEVEL:.0f} %. *Beyond*: share, %, of errors beyond the",
+        "tolerance. Exact intervals at 95 % confidence.",
         "",
     ]
     rows = []
