@@ -503,13 +503,13 @@ def test_a_step_whose_own_label_failed_is_taken_back(tmp_path: Path, monkeypatch
     directory.close()
 
 
-IN_TIME = ["growth.kinetics=kmc", "growth.kmc={flux: {Al: 1.0}}", "growth.hops_per_step=0"]
+WITH_A_CLOCK = ["growth.kinetics=kmc", "growth.kmc={flux: {Al: 1.0}}", "growth.hops_per_step=0"]
 
 
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ([*IN_TIME, "oracle.max_atoms=30"], "max_atoms: expected none"),
+        ([*WITH_A_CLOCK, "oracle.max_atoms=30"], "max_atoms: expected none"),
         (["ask.learn_first=true", "ask.speculate=2"], "speculate: expected 0"),
     ],
 )
