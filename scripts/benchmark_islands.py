@@ -3,7 +3,8 @@
     python scripts/benchmark_islands.py --face 100 --temperature 300 --flux 1e2 1e3 1e4
     python scripts/benchmark_islands.py --face 100 --temperature 300 --flux 10 --width 40 --most-neighbours 5
     python scripts/benchmark_islands.py --face 111 --temperature 60 --flux 1e5 --seeds 0 --most-neighbours 4
-    python scripts/benchmark_islands.py --face 111 --temperature 400 --flux 1e7 --seeds 0 --most-neighbours 5 --coverage 0.04
+    python scripts/benchmark_islands.py --face 111 --temperature 400 --flux 1e7 --seeds 0 --most-neighbours 5 \\
+        --coverage 0.04
 
 EMT copper, three layers, the lowest fixed; fluxes in monolayers a second. What can happen is searched for on the way
 and kept in a table beside the results, which later runs go on with; what moved is relaxed after each event. At the end
@@ -225,6 +226,7 @@ def page(out: Path) -> str:
                 str(r["seed"]),
                 f"{r['width']} × {r['width']}",
                 str(r["most_neighbours"]),
+                str(sum(r["sizes"])),
                 f"{r['islands_per_site'] * r['width'] ** 2:.0f}",
                 f"{r['bonds_per_atom']:.2f}",
                 str(r["missing_above"]),
@@ -236,7 +238,7 @@ def page(out: Path) -> str:
             for r in sorted(found["runs"], key=lambda r: (r["temperature_K"], -r["flux_ML_s"], r["seed"]))
         ]
         lines += [f"## Cu({face})", ""]
-        columns = ["K", "flux, ML/s", "seed", "sites", "active up to", "islands", "bonds an atom"]
+        columns = ["K", "flux, ML/s", "seed", "sites", "active up to", "atoms", "islands", "bonds an atom"]
         lines += table([*columns, "missing", "relaxes by, eV", "events", "s", "run took, s"], rows)
         for name, fit in found.get("exponents", {}).items():
             if fit:
@@ -256,7 +258,8 @@ def page(out: Path) -> str:
     lines += [
         "*Active up to*: atoms with more neighbours than this are taken to stay. *Bonds an atom*: neighbours among the",
         "atoms that arrived, of those in islands: 2 in chains, up to 4 in compact islands on (100), 6 on (111).",
-        "*Missing*: atoms of the substrate's upper layer. *Relaxes by*: the whole crystal, by how much at the end.",
+        "*Missing*: atoms of the substrate's upper layer. *Relaxes by*: the whole crystal, by how much at the end. *Run took*: beside",
+        "other work and, in part, with pauses.",
         "",
     ]
     return "\n".join(lines)
