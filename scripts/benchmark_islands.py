@@ -3,8 +3,8 @@
     python scripts/benchmark_islands.py --face 100 --temperature 300 --flux 1e2 1e3 1e4
     python scripts/benchmark_islands.py --face 100 --temperature 300 --flux 10 --width 40 --most-neighbours 5
     python scripts/benchmark_islands.py --face 111 --temperature 60 --flux 1e5 --seeds 0 --most-neighbours 4
-    python scripts/benchmark_islands.py --face 111 --temperature 400 --flux 1e7 --seeds 0 --most-neighbours 5 \\
-        --coverage 0.04
+    python scripts/benchmark_islands.py --face 111 --temperature 400 --flux 1e7 --seeds 0 --coverage 0.04
+    (the last with --most-neighbours 5)
 
 EMT copper, three layers, the lowest fixed; fluxes in monolayers a second. What can happen is searched for on the way
 and kept in a table beside the results, which later runs go on with; what moved is relaxed after each event. At the end
