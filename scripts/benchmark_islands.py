@@ -258,8 +258,8 @@ def page(out: Path) -> str:
     lines += [
         "*Active up to*: atoms with more neighbours than this are taken to stay. *Bonds an atom*: neighbours among the",
         "atoms that arrived, of those in islands: 2 in chains, up to 4 in compact islands on (100), 6 on (111).",
-        "*Missing*: atoms of the substrate's upper layer. *Relaxes by*: the whole crystal, by how much at the end. *Run took*: beside",
-        "other work and, in part, with pauses.",
+        "*Missing*: atoms of the substrate's upper layer. *Relaxes by*: the whole crystal, by how much at the end.",
+        "*Run took*: beside other work and, in part, with pauses.",
         "",
     ]
     return "\n".join(lines)
