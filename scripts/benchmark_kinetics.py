@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from growth.emt import EMTModel
 from growth.energy_model import ModelCalculator
 from growth.event_table import EventTable, TableSettings
+from growth.events import State
 from growth.kmc import KineticGrowth, KineticSettings
 from growth.periodic import nearest_images
 from growth.relax import relax
