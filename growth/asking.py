@@ -21,10 +21,10 @@ from learner.acquisition import difference_std, force_std_near
 
 NEAR_ADATOM = 4.0
 """Atoms within this distance of the adatom (Å) are those whose forces matter for a site."""
-
-
 SPARSER = 0.5
 """Doubtful steps to come for one of now: a surrogate that learns doubts less (docs/results/active-learning.md)."""
+
+
 Arm = Literal["committee", "random", "everything", "nothing"]
 
 
@@ -182,6 +182,27 @@ def doubt_about(
     gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
     near = [i for i in others if all_count or not gaps[i] > 3 * kT + errors.delta_e[i]]
     return Doubt(stds, errors, radii(LEVEL), tuple(sorted(near, key=lambda i: -errors.delta_e[i])))
+
+
+def doubt_over(
+    said: Sequence[Site | Relaxed],
+    chosen: int,
+    kT: float,
+    calibration: Calibration,
+    risk: float,
+    all_count: bool = False,
+) -> Doubt:
+    """Doubt about choosing one of some structures, from what the committee said of each; see `doubt_about`."""
+    return doubt_about(
+        np.stack([one.member_energies for one in said], axis=1),
+        chosen,
+        len(said[chosen].structure),
+        worst_force_std(said[chosen]),
+        kT,
+        calibration,
+        risk,
+        all_count,
+    )
 
 
 def worth_a_label(ratio: float, recent: Sequence[float], share: float) -> bool:

@@ -17,11 +17,10 @@ from growth.asking import (
     Doubt,
     contradiction,
     corrected_energies,
-    doubt_about,
+    doubt_over,
     draw,
     to_label,
     worst_force_error,
-    worst_force_std,
     worth_a_label,
 )
 from growth.campaign_state import Labels, Models, free_energy
@@ -70,9 +69,9 @@ class Campaign:
         self.labels = Labels(dataset, run, config)
         self.models = Models(run, pool)
         self.questions = Questions(pool, self.labels, self.models, config)
-        self.walkers = self._restore_walkers()
-        doubts = [line["doubt"] for line in run.lines("events") if line.get("doubt") is not None]
-        self._ratios = deque(doubts, maxlen=RECENT)
+        events = self._without_open_steps()
+        self.walkers = self._restore_walkers(events)
+        self._ratios = deque((line["doubt"] for line in events if line.get("doubt") is not None), maxlen=RECENT)
         self._n_proposed = 0
         self._started = time.monotonic()
         state = run.read_json("state/checkpoint.json") or {}
@@ -125,17 +124,23 @@ class Campaign:
 
     # ------------------------------------------------------------------ start
 
-    def _restore_walkers(self) -> list[Walker]:
-        """As the log has them; steps that no answer has confirmed are taken back."""
-        run = self.run_directory
-        for index in range(self.config.walkers):
-            lines = standing(line for line in run.lines("events") if line["walker"] == index)
-            first = next((line for line in lines if line["fate"] == "speculative"), None)
-            if first is not None:
-                where = {key: first[key] for key in ("walker", "step", "attempt")}
-                run.append("events", {**where, "fate": "rolled_back", "reason": "interrupted"})
-                run.forget(index, first["step"])
-        events, crystal = run.lines("events"), init(self.seed).crystal
+    def _without_open_steps(self) -> list[dict[str, Any]]:
+        """The log, in which steps that no answer has confirmed are taken back."""
+        events = self.run_directory.lines("events")
+        first: dict[int, dict[str, Any]] = {}
+        for line in standing(events):
+            if line["fate"] == "speculative":
+                first.setdefault(line["walker"], line)
+        for index, line in first.items():
+            where = {key: line[key] for key in ("walker", "step", "attempt")}
+            events.append({**where, "fate": "rolled_back", "reason": "interrupted"})
+            self.run_directory.append("events", events[-1])
+            self.run_directory.forget(index, line["step"])
+        return events
+
+    def _restore_walkers(self, events: Sequence[dict[str, Any]]) -> list[Walker]:
+        """As the log has them."""
+        crystal = init(self.seed).crystal
         walkers = [
             restored(index, crystal, [line for line in events if line["walker"] == index])
             for index in range(self.config.walkers)
@@ -348,17 +353,9 @@ class Campaign:
         return bool(unseen) and len(unseen) + self.questions.under_way >= self.config.learner.labels_per_update
 
     def _doubt(self, proposal: Proposal) -> Doubt:
-        chosen = proposal.sites[proposal.choice]
-        return doubt_about(
-            np.stack([site.member_energies for site in proposal.sites], axis=1),
-            proposal.choice,
-            len(chosen.structure),
-            worst_force_std(chosen),
-            self.config.growth.kT,
-            self.labels.calibration,
-            self.config.ask.risk,
-            all_count=proposal.duration is not None,
-        )
+        kT, risk = self.config.growth.kT, self.config.ask.risk
+        in_time = proposal.duration is not None
+        return doubt_over(proposal.sites, proposal.choice, kT, self.labels.calibration, risk, all_count=in_time)
 
     def _on_assessed(self, done: Done) -> None:
         """The surrogate has spoken about what was cut out: now the oracle is asked, unless the step is gone."""

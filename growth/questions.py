@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 from ase import Atoms
 
-from growth.asking import doubt_about, worst_force_std
+from growth.asking import doubt_over
 from growth.campaign_state import Labels, Models
 from growth.config import Config
 from growth.errors import CampaignError
@@ -74,15 +73,8 @@ class Questions:
             raise CampaignError(f"a carve of {len(requests[0].structure)} atoms: {done.error}")
         found: list[Relaxed] = done.result
         drawn = next((k for k, request in enumerate(requests) if request.drawn), 0)
-        doubt = doubt_about(
-            np.stack([piece.member_energies for piece in found], axis=1),
-            drawn,
-            len(requests[drawn].structure),
-            worst_force_std(found[drawn]),
-            self._config.growth.kT,
-            self._labels.calibration,
-            self._config.ask.risk,
-        )
+        kT, risk = self._config.growth.kT, self._config.ask.risk
+        doubt = doubt_over(found, drawn, kT, self._labels.calibration, risk)
         pairs = zip(requests, found, strict=True)
         return [with_prediction(request, piece, k, doubt) for k, (request, piece) in enumerate(pairs)]
 

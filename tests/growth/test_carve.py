@@ -219,15 +219,16 @@ def test_bad_input_is_refused_in_one_line(crystal: Atoms, targets: list[float], 
     assert "\n" not in str(caught.value)
 
 
-def on_terrace(*places: tuple[float, float]) -> list[Atoms]:
-    """A slab of (100) with an adatom, last, in each of some hollows, numbered by rows; the others shifted a little."""
+def on_terrace(*places: tuple[float, float], apart: bool = True) -> list[Atoms]:
+    """A slab of (100) with an adatom, last, in each of some hollows, numbered by rows; the others shifted a little,
+    in each slab otherwise where they are `apart`."""
     crystal = fcc100("Cu", (10, 10, 4), a=3.59, vacuum=8.0)
     crystal.pbc = (True, True, False)
     made = []
     for k, (i, j) in enumerate(places):
         place = [*(2.538 * np.array([i + 0.5, j + 0.5])), crystal.positions[-1, 2] + 1.75]
         moved = crystal.copy()
-        moved.rattle(0.02, seed=k)
+        moved.rattle(0.02, seed=k if apart else 0)
         made.append(moved + Atoms("Cu", [place]))
     return made
 
@@ -244,6 +245,12 @@ def test_competing_places_near_one_another_are_carved_with_the_same_atoms() -> N
     for piece, whole in zip(pieces, wholes, strict=True):
         own, truth = MODEL([piece]).forces[0][-1], MODEL([whole]).forces[0][-1]
         assert np.linalg.norm(own - truth) < 0.02
+
+    wholes = on_terrace((9, 9), (10, 9), (9, 10), apart=False)
+    pieces = [piece for piece in carve_together(wholes, 60) if piece is not None]
+    own, truth = MODEL(pieces).energies, MODEL(wholes).energies
+    assert np.abs(truth - truth[0]).max() > 5e-3
+    assert (own - own[0]).tolist() == pytest.approx((truth - truth[0]).tolist(), abs=1e-3)
 
 
 def test_a_place_too_far_away_has_no_carve_with_the_first() -> None:
