@@ -3,7 +3,7 @@
 Isolated atoms and dimers fix the ends of the scale, scaled and rattled seeds the crystal, landed adatoms the surface.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
 
@@ -27,7 +27,9 @@ class InitialSettings(BaseModel):
         default=36, ge=0, description="structures in all, about: atoms and dimers come on top of 30 others; 0: none"
     )
     labelled: tuple[Path, ...] = Field(
-        default=(), description="datasets or files of labels of the same method, such as an earlier campaign's"
+        default=(),
+        description="datasets or files of labels of the same method, such as an earlier campaign's; those with elements "
+        "that the campaign does not meet are left out",
     )
     dimer_scales: tuple[float, ...] = Field(default=(0.75, 0.9, 1.0, 1.2, 1.6), description="in bond lengths")
     scales: tuple[float, float] = Field(default=(0.92, 1.12), description="isotropic scale of most scaled seeds")
@@ -78,13 +80,13 @@ def initial_structures(
     return found
 
 
-def given_labels(settings: InitialSettings, method: Method) -> list[Atoms]:
-    """The labelled structures that a campaign starts from, of all of `settings.labelled`.
+def given_labels(settings: InitialSettings, method: Method, elements: Iterable[str]) -> list[Atoms]:
+    """The labelled structures that a campaign starts from: of all of `settings.labelled` those of its elements alone.
 
     Raises:
         InputError: a path is not there or holds no labels, or a label is of another method or does not say of which.
     """
-    found = []
+    found, met = [], set(elements)
     for path in settings.labelled:
         if not path.exists():
             raise InputError(f"initial.labelled: no such file or directory: {path}")
@@ -95,7 +97,8 @@ def given_labels(settings: InitialSettings, method: Method) -> list[Atoms]:
                     f"initial.labelled: {path}, structure {index} is a label of method {own or 'unknown'}, the run's "
                     f"is {method.hash}; take labels of the same method (`kossel dataset import` marks a file's labels)"
                 )
-            found.append(structure)
+            if set(structure.symbols) <= met:
+                found.append(structure)
     return found
 
 

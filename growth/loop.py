@@ -152,7 +152,8 @@ class Campaign:
     def _first_labels(self) -> None:
         if self.models.version > 0:
             return
-        self.labels.take_over(given_labels(self.config.initial, self.labels.method))
+        elements = [*self.seed.symbols, *species_of(self.config.growth)]
+        self.labels.take_over(given_labels(self.config.initial, self.labels.method, elements))
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
         affordable = [piece for structure in structures if (piece := self._affordable(structure)) is not None]

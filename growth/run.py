@@ -56,10 +56,11 @@ def launch(config: Config, run_dir: Path) -> None:
     """
     seed = read_seed(run_dir) or make_seed(config.structure)
     method = Method.from_dict(config.oracle.method)
-    missing = method.missing_species([*seed.symbols, *species_of(config.growth)])
+    elements = [*seed.symbols, *species_of(config.growth)]
+    missing = method.missing_species(elements)
     if missing:
         raise InputError(f"oracle.method {config.oracle.method} has no parameters for {', '.join(missing)}")
-    given_labels(config.initial, method)  # refused before anything is written
+    given_labels(config.initial, method, elements)  # refused before anything is written
     progress = Progress(Console(soft_wrap=True, highlight=False))
     with contextlib.ExitStack() as stack:
         run = RunDirectory(run_dir)

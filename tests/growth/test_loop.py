@@ -13,7 +13,7 @@ from ase.io import read, write
 from growth.config import Config, load_config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
-from growth.initial_set import initial_structures
+from growth.initial_set import InitialSettings, given_labels, initial_structures
 from growth.loop import Campaign
 from growth.oracle_worker import OracleWorker
 from growth.run import launch
@@ -22,7 +22,7 @@ from growth.seeds import make_seed
 from growth.simulator import init, replay
 from growth.split import split
 from growth.turns import Walker
-from oracle import Dataset, FailedLabel, read_labelled, uid
+from oracle import Dataset, FailedLabel, Method, read_labelled, uid
 
 DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
 SMALL = [
@@ -223,6 +223,17 @@ def test_a_campaign_builds_on_the_labels_of_another(
     assert json.loads((run / "summary.json").read_text())["labels_given"] == len(given)
     assert not {uid(structure, "") for structure in labelled} & set(asked)
     assert len(asked) == len(set(asked))
+
+
+def test_given_labels_with_other_elements_are_left_out(paid_for: Path, tmp_path: Path) -> None:
+    labelled = read_labelled(paid_for)
+    mixed = labelled[-1].copy()
+    mixed.symbols[0] = "Cu"
+    mixed.calc = labelled[-1].calc
+    write(tmp_path / "mixed.extxyz", [*labelled, mixed])
+    settings, method = InitialSettings(labelled=(tmp_path / "mixed.extxyz",)), Method.from_dict({"kind": "emt"})
+    assert len(given_labels(settings, method, ["Al", "Al"])) == len(labelled)
+    assert len(given_labels(settings, method, ["Al", "Cu"])) == len(labelled) + 1
 
 
 def test_labels_of_another_method_or_none_are_not_built_on(paid_for: Path, tmp_path: Path) -> None:
