@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 from ase import Atoms
-from ase.calculators.calculator import BaseCalculator, get_calculator_class
+from ase.calculators.calculator import get_calculator_class
 from pydantic import Field, model_validator
 
 from oracle.method import Method, Numerics, refuse_unknown_species, set_moments, version_of
@@ -107,7 +107,7 @@ class GpawMethod(Method):
             set_moments(bare, self.magmoms)
         return bare
 
-    def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
+    def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> Any:
         parameters: dict[str, Any] = {
             "xc": self.xc,
             "occupations": {"name": "fermi-dirac", "width": self.smearing},
@@ -124,7 +124,7 @@ class GpawMethod(Method):
         if self.mode == "lcao":
             parameters["basis"] = self.basis
         if not self.symmetry:
-            parameters["symmetry"] = "off"
+            parameters["symmetry"] = {"point_group": False}  # k and -k stay one: exact, and half the k-points
         if structure.pbc.any():
             parameters["kpts"] = {"density": self.k_density, "gamma": True}
         return get_calculator_class("gpaw")(**parameters, **(numerics or {}))

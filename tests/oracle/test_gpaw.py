@@ -86,6 +86,32 @@ def test_symmetry_saves_time_and_keeps_the_energy_to_the_noise_of_the_grid():
     assert np.abs(symmetric.get_forces()).max() < 1e-6
 
 
+def test_of_k_and_minus_k_one_is_computed_and_nothing_changes():
+    """Against all k-points, on a chain that nothing but the reversal of time maps on itself."""
+    from gpaw import GPAW
+
+    method = Method.from_dict({**FAST.to_dict(), "k_density": 1.0})
+    places = [[0, 0, 0], [1.3, 2.3, 0.1], [0.1, 1.9, 2.0]]
+    crystal = method.boxed(Atoms("Al3", places, cell=[2.9, 0, 0], pbc=[True, False, False]))
+    halved, all_of_them = crystal.copy(), crystal.copy()
+    halved.calc = method.calculator(halved)
+    all_of_them.calc = GPAW(
+        mode="lcao",
+        basis="dzp",
+        xc="PBE",
+        h=0.25,
+        occupations={"name": "fermi-dirac", "width": 0.1},
+        kpts={"density": 1.0, "gamma": True},
+        convergence=dict(method.convergence),
+        symmetry="off",
+        txt=None,
+    )
+    assert halved.get_potential_energy() == pytest.approx(all_of_them.get_potential_energy(), abs=1e-5)
+    assert np.allclose(halved.get_forces(), all_of_them.get_forces(), atol=1e-4)
+    counts = [len(structure.calc.get_ibz_k_points()) for structure in (halved, all_of_them)]
+    assert counts == [2, 3]
+
+
 STRUCTURES = {
     "crystal": bulk("Al"),
     "slab": fcc111("Al", (1, 1, 2), vacuum=4.0),

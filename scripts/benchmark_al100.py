@@ -1,0 +1,361 @@
+"""Does an adatom on Al(100) hop or exchange? A surrogate that learns from GPAW, and GPAW's own word on what it found.
+
+    python scripts/benchmark_al100.py              (some hours on one core; goes on where it stopped)
+    python scripts/benchmark_al100.py --rounds 6   (further rounds)
+    python scripts/benchmark_al100.py --smoke      (in a minute, EMT in GPAW's place; give --out too)
+
+EMT, and every surrogate that learnt from clusters alone, may have the mechanism wrong: density-functional theory puts
+the exchange far below the hop (Feibelman 1990). The slab is 3 x 3 with k-points along it, its lowest layer held.
+
+Each round: the surrogate relaxes the adatom in its hollow and searches for what can happen to it; the minimum, the
+saddles of the lowest hop and the lowest exchange, and the process that the committee is least sure of are labelled; the
+surrogate learns them. It ends when both barriers agree with the oracle's within the aim. The oracle's barrier is the
+difference of its energies at the surrogate's minimum and saddle; what force it feels there says how near its own they
+are. At last the adatom is left to itself on the first and on the last surrogate.
+"""
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100
+from ase.constraints import FixAtoms
+from ase.io import write
+
+mpl.use("Agg")
+import matplotlib.pyplot as plt
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from growth.energy_model import CommitteeModel, EnergyModel
+from growth.event_table import EventTable, TableSettings, Transition
+from growth.events import State
+from growth.initial_set import InitialSettings, given_labels, initial_structures
+from growth.kmc import KineticGrowth, KineticSettings
+from growth.relax import Relaxed, movable_atoms, relax
+from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, train, update
+from oracle import Dataset, LabelSettings, Method, uid
+from oracle.campaign import label_into
+from oracle.durable import write_whole
+from scripts.surrogates.page import table as page_table
+
+ROOT = Path(__file__).resolve().parents[1]
+RESULTS = ROOT / "docs" / "results"
+COMMAND = "python scripts/benchmark_al100.py"
+KINDS = ("hop", "exchange")
+EMT_SAYS = {"hop": 0.215, "exchange": 0.671}
+"""eV, climbing-image elastic bands on EMT (docs/results/kinetics.md)."""
+
+Found = dict[str, Any]
+
+
+SEARCHED = TableSettings(max_searches=48, missing=0.1, highest=1.8, detach=False)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is done. Lengths in Å, energies in eV."""
+
+    method: dict[str, Any]
+    labelled: tuple[Path, ...]
+    width: int = 3
+    layers: int = 3
+    lattice: float = 4.05
+    n_first: int = 0
+    cutoff: float = 6.0
+    train_steps: int = 2500
+    update_steps: int = 800
+    energy_weight: float = 40.0
+    aim: float = 0.05
+    temperature_K: float = 300.0
+    n_events: int = 40
+    table: TableSettings = SEARCHED
+
+
+GPAW = Settings(
+    {"kind": "gpaw", "preset": "lcao-fast"},
+    (
+        *(RESULTS / "al-gpaw" / f"{name}.extxyz" for name in ("labels", "other_runs", "certificate")),
+        *(RESULTS / "al-gpaw" / "further" / f"{name}.extxyz" for name in ("labels", "certificate")),
+        RESULTS / "surrogates" / "gpaw",
+        RESULTS / "carves",
+    ),
+)
+SMOKE = Settings(
+    {"kind": "emt"},
+    (),
+    lattice=3.994,
+    n_first=24,
+    cutoff=5.0,
+    train_steps=300,
+    update_steps=100,
+    n_events=5,
+    table=SEARCHED.model_copy(update={"max_searches": 12, "missing": 0.3}),
+)
+
+
+def bare_slab(settings: Settings) -> Atoms:
+    """The (100) slab, periodic along x and y, lowest layer held."""
+    slab = fcc100("Al", (settings.width, settings.width, settings.layers), a=settings.lattice, vacuum=8.0)
+    slab.pbc = (True, True, False)
+    slab.set_constraint(FixAtoms([atom.index for atom in slab if atom.tag == settings.layers]))
+    return slab
+
+
+def with_adatom(settings: Settings) -> Atoms:
+    """The slab with an adatom in a hollow, not relaxed; the adatom comes last."""
+    slab = bare_slab(settings)
+    add_adsorbate(slab, "Al", 1.6, "hollow")
+    return slab
+
+
+def first_structures(settings: Settings) -> list[Atoms]:
+    """What the surrogate must have seen before it may judge a slab; where it knows clusters, four slabs will do."""
+    rng = np.random.default_rng(0)
+    if settings.n_first:
+        return initial_structures(bare_slab(settings), ["Al"], InitialSettings(n=settings.n_first), rng)
+    adatom = with_adatom(settings)
+    adatom.info = {"config_type": "adatom"}
+    structures = [adatom]
+    landed = initial_structures(bare_slab(settings), ["Al"], InitialSettings(n=30), rng)
+    for config_type in ("landed", "adatom", "rattled"):
+        structures += [s for s in landed if s.info["config_type"] == config_type][:1]
+    return structures
+
+
+def first_surrogate(structures: Sequence[Atoms], settings: Settings) -> Committee:
+    """Trained on the first labels of slabs and on those of clusters that are there."""
+    return train(
+        structures,
+        [],
+        NetworkSettings(cutoff=settings.cutoff),
+        TrainSettings(steps=settings.train_steps, energy_weight=settings.energy_weight),
+        seed=0,
+    ).committee
+
+
+def learnt(committee: Committee, slabs: Sequence[Atoms], others: Sequence[Atoms], settings: Settings) -> Committee:
+    """The surrogate gone on from, with all labels of slabs and those of clusters; trained anew where that is worse."""
+    settings_ = UpdateSettings(steps=settings.update_steps, energy_weight=settings.energy_weight, new_share=0.4)
+    result = update(committee, slabs, others, [], settings_)
+    print(f"learnt from {len(slabs)} labels of slabs: {'promoted' if result.promoted else result.reason}", flush=True)
+    return result.committee if result.promoted else first_surrogate([*others, *slabs], settings)
+
+
+def lowest(model: EnergyModel, table: EventTable, settings: Settings, seed: int) -> tuple[Relaxed, list[Transition]]:
+    """The adatom at rest, and what it can do, converged on this very slab, lowest barrier first."""
+    minimum = relax([with_adatom(settings)], model, table.settings.saddles.fmax, 400)[0]
+    crystal = minimum.structure
+    found = table.transitions(crystal, np.random.default_rng(seed), np.array([len(crystal) - 1]))
+    by_process = {id(t.process): t for t in found}
+    exact = [t for t in table.converged_on(crystal, list(by_process.values())) if t is not None]
+    return minimum, sorted(exact, key=lambda t: t.process.barrier)
+
+
+def questions(crystal: Atoms, found: Sequence[Transition]) -> dict[str, Transition]:
+    """The lowest hop, the lowest exchange, and of the others the one that the committee is least sure of."""
+    asked: dict[str, Transition] = {}
+    for kind in KINDS:
+        of_kind = [t for t in found if t.process.kind == kind]
+        if of_kind:
+            asked[kind] = of_kind[0]
+    others = [t for t in found if all(t is not known for known in asked.values())]
+    if others:
+        asked["other"] = max(others, key=lambda t: t.process.barrier_std)
+    return asked
+
+
+def structures_of(minimum: Relaxed, asked: dict[str, Transition]) -> dict[str, Atoms]:
+    """What is labelled in a round, by what it is."""
+    structures = {"minimum": minimum.structure.copy()}
+    structures |= {name: t.at_saddle(minimum.structure) for name, t in asked.items()}
+    for name, structure in structures.items():
+        structure.info = {"config_type": "minimum" if name == "minimum" else f"saddle_{name}"}
+    return structures
+
+
+def labels_of(structures: dict[str, Atoms], dataset: Dataset, method: Method) -> dict[str, Atoms]:
+    """The oracle's labels of a round; a structure without one (its label failed) is left out."""
+    found = {name: dataset.find(uid(structure, method.hash)) for name, structure in structures.items()}
+    return {name: label for name, label in found.items() if label is not None}
+
+
+def compared(minimum: Relaxed, asked: dict[str, Transition], labels: dict[str, Atoms]) -> dict[str, Found]:
+    """Barriers of the surrogate and of the oracle, eV, and the oracle's largest force at the saddle, eV/Å."""
+    rows: dict[str, Found] = {}
+    for name, transition in asked.items():
+        process = transition.process
+        row: Found = {"kind": process.kind, "barrier": process.barrier, "std": process.barrier_std}
+        if name in labels and "minimum" in labels:
+            saddle = labels[name]
+            row["oracle"] = saddle.get_potential_energy() - labels["minimum"].get_potential_energy()
+            forces = saddle.get_forces(apply_constraint=False)[movable_atoms(minimum.structure)]
+            row["oracle_force"] = float(np.linalg.norm(forces, axis=1).max())
+        rows[name] = row
+    return rows
+
+
+def agreed(rows: dict[str, Found], aim: float) -> bool:
+    """Whether both mechanisms are there and both barriers are the oracle's within the aim."""
+    return all(kind in rows and abs(rows[kind].get("oracle", np.inf) - rows[kind]["barrier"]) <= aim for kind in KINDS)
+
+
+def left_alone(model: EnergyModel, crystal: Atoms, settings: Settings) -> dict[str, int]:
+    """How often which event happens to the adatom."""
+    growth = KineticGrowth(
+        model, KineticSettings(temperature_K=settings.temperature_K, table=settings.table), State(crystal.copy())
+    )
+    events = growth.run(np.random.default_rng(0), settings.n_events)
+    return dict(sorted(Counter(event.kind for _, event in events).items()))
+
+
+class Campaign:
+    """Rounds of search, labels and learning; everything of a round is kept in `folder` before the next begins."""
+
+    def __init__(self, folder: Path, settings: Settings) -> None:
+        self.folder, self.settings = folder, settings
+        self.method = Method.from_dict(settings.method)
+        self.others = given_labels(InitialSettings(labelled=settings.labelled), self.method, ["Al"])
+        self.store = folder / "al100.json"
+        self.found: Found = {"rounds": []}
+        if self.store.exists():
+            self.found = json.loads(self.store.read_text())
+
+    def run(self, rounds: int) -> None:
+        """Go on to so many rounds, or until both barriers agree."""
+        with Dataset.open(self.folder / "labels", method=self.method) as dataset:
+            self.label(dataset, first_structures(self.settings))
+            while len(self.found["rounds"]) < rounds and not self.at_end():
+                self.round(dataset, len(self.found["rounds"]))
+        for name, number in (("first", 0), ("last", len(self.found["rounds"]))):
+            if name not in self.found or name == "last":
+                model = CommitteeModel(self.surrogate(number))
+                crystal = relax([with_adatom(self.settings)], model, self.settings.table.saddles.fmax, 400)[0].structure
+                self.keep(**{name: left_alone(model, crystal, self.settings)})
+
+    def at_end(self) -> bool:
+        """Whether the last round agreed."""
+        done = self.found["rounds"]
+        return bool(done) and agreed(done[-1]["processes"], self.settings.aim)
+
+    def round(self, dataset: Dataset, number: int) -> None:
+        """Search, ask, compare; what was learnt is the next round's surrogate."""
+        model = CommitteeModel(self.surrogate(number))
+        table = EventTable(model, self.settings.table)
+        before = self.folder / "table.json.gz"
+        if before.exists():
+            table = EventTable.load(before, model)
+            table.renew(model)
+        minimum, found = lowest(model, table, self.settings, number)
+        table.save(before)
+        asked = questions(minimum.structure, found)
+        print(f"round {number}: " + ", ".join(f"{k} {t.process.barrier:.3f} eV" for k, t in asked.items()), flush=True)
+        structures = structures_of(minimum, asked)
+        n_before = len(dataset)
+        self.label(dataset, list(structures.values()))
+        labels = labels_of(structures, dataset, self.method)
+        write(self.folder / f"round{number}.extxyz", list(labels.values()), format="extxyz")
+        rows = compared(minimum, asked, labels)
+        self.found["rounds"].append({"n_labels": n_before, "processes": rows, "n_found": len(found)})
+        self.keep(aim=self.settings.aim, n_others=len(self.others), method_hash=self.method.hash)
+        self.surrogate(number + 1)
+
+    def surrogate(self, number: int) -> Committee:
+        """That of a round, made if it is not there yet."""
+        directory = self.folder / "models" / f"{number:02d}"
+        if not directory.exists():
+            slabs = Dataset.read(self.folder / "labels").structures()
+            if number == 0:
+                committee = first_surrogate([*self.others, *slabs], self.settings)
+            else:
+                committee = learnt(self.surrogate(number - 1), slabs, self.others, self.settings)
+            committee.save(directory, version=number)
+        return Committee.load(directory)
+
+    def label(self, dataset: Dataset, structures: list[Atoms]) -> None:
+        """Labels into the dataset; those that are there are not paid for again."""
+        label_into(
+            dataset, structures, self.method, LabelSettings(timeout_s=7200.0), lambda line: print(line, flush=True)
+        )
+
+    def keep(self, **more: Any) -> None:
+        """Write what was found so far, and the page."""
+        self.found |= more
+        write_whole(self.store, json.dumps(self.found, indent=1) + "\n")
+        write_page(self.folder, self.found)
+
+
+def cell(row: Found | None) -> list[str]:
+    """Surrogate, oracle, and the oracle's force at the saddle."""
+    if row is None:
+        return ["not found", "", ""]
+    oracle = [f"{row['oracle']:.3f}", f"{row['oracle_force']:.2f}"] if "oracle" in row else ["no label", ""]
+    return [f"{row['barrier']:.3f} ± {row['std']:.3f}", *oracle]
+
+
+def write_page(folder: Path, found: Found) -> None:
+    """`al100.md` beside the folder, and its figure."""
+    rows = []
+    for number, each in enumerate(found["rounds"]):
+        cells = [part for kind in KINDS for part in cell(each["processes"].get(kind))]
+        rows.append([str(number), str(each["n_labels"]), *cells])
+    head = ["round", "labels of slabs before", "hop", "oracle", "its force", "exchange", "oracle", "its force"]
+    lines = ["# Does an adatom on Al(100) hop or exchange?", "", *(__doc__ or "").split("\n\n")[2:]]
+    lines = [line.strip("\n").replace("\n", " ") if " " in line else line for line in lines]
+    page = [lines[0], ""]
+    for paragraph in lines[2:]:
+        page += [paragraph, ""]
+    page += [
+        f"`{COMMAND}`: {found.get('n_others', 0)} labels of clusters of earlier runs to begin with. Barriers in eV, of "
+        "the surrogate ± the std of its members' own barriers, and of the oracle at the same structures; the oracle's "
+        "largest force on a free atom at the saddle in eV/Å. EMT: hop 0.215, exchange 0.671 eV.",
+        "",
+        *page_table(head, rows),
+    ]
+    for name in ("first", "last"):
+        if name in found:
+            happened = ", ".join(f"{n} × {kind}" for kind, n in found[name].items())
+            page += [f"Left alone at 300 K on the {name} surrogate: {happened}.", ""]
+    write_whole(folder.with_suffix(".md"), "\n".join(page).rstrip() + "\n")
+    if rows:
+        draw(folder / "barriers.png", found["rounds"])
+
+
+def draw(path: Path, rounds: list[Found]) -> None:
+    """Both barriers by labels, surrogate and oracle."""
+    figure, axes = plt.subplots(figsize=(5.0, 3.4), layout="constrained")
+    for kind, colour in zip(KINDS, ("tab:blue", "tab:orange"), strict=True):
+        there = [(each["n_labels"], each["processes"][kind]) for each in rounds if kind in each["processes"]]
+        n, values = [a for a, _ in there], [b["barrier"] for _, b in there]
+        axes.errorbar(n, values, [b["std"] for _, b in there], color=colour, marker="o", label=f"{kind}, surrogate")
+        judged = [(a, b["oracle"]) for a, b in there if "oracle" in b]
+        axes.plot([a for a, _ in judged], [b for _, b in judged], "x", color=colour, label=f"{kind}, oracle")
+        axes.axhline(EMT_SAYS[kind], color=colour, lw=0.7, ls=":", label=f"{kind}, EMT")
+    axes.set(xlabel="labels of slabs that the surrogate has seen", ylabel="barrier / eV")
+    axes.legend(fontsize=7, frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def main() -> None:
+    """Run, or go on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--out", type=Path, default=RESULTS, help="folder for al100.md and the folder al100")
+    parser.add_argument("--smoke", action="store_true", help="EMT in GPAW's place, a minute")
+    given = parser.parse_args()
+    folder = given.out / "al100"
+    folder.mkdir(parents=True, exist_ok=True)
+    Campaign(folder, SMOKE if given.smoke else GPAW).run(given.rounds)
+
+
+if __name__ == "__main__":
+    main()
