@@ -4,7 +4,7 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from growth.errors import InputError
-from growth.pool import ROLES, Done, Role, Task, first_line
+from growth.pool import ROLES, Done, Role, Task, first_line, without
 
 RETRIES = 3
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,6 +87,13 @@ class RayPool:
     def submit(self, task: Task) -> None:
         self._queues[task.role].append((task, 0))
         self._dispatch()
+
+    def withdraw(self, role: Role, keys: Collection[str]) -> bool:
+        kept = without(self._queues[role], keys, [task.key for task, _ in self._queues[role]])
+        if kept is None:
+            return False
+        self._queues[role] = kept
+        return True
 
     def wait(self, timeout: float | None = None) -> list[Done]:
         if not self._under_way:

@@ -79,6 +79,26 @@ def _scores(rows: Float[np.ndarray, "n 5"]) -> Scores:
     return Scores(*rows[np.isfinite(rows[:, :2]).all(axis=1)].T)
 
 
+def gain(lines: Sequence[Line], tolerances: Mapping[str, float], n: int) -> float | None:
+    """By which share the surrogate's errors before learning have fallen: the last n asked steps against the n before.
+
+    A step's error is its largest as a multiple of the tolerance; medians are compared. None before there are 2 n steps.
+    """
+    groups: dict[str, list[Line]] = defaultdict(list)
+    for line in lines:
+        if line["reason"] == "query" and not line["group"].endswith("-again"):
+            groups[line["group"]].append(line)
+    if len(groups) < 2 * n:
+        return None
+    worst = []
+    for members in list(groups.values())[-2 * n :]:
+        found = scores_of(members)
+        ratios = [np.abs(scores.errors).max(initial=0.0) / tolerances[name] for name, scores in found.items()]
+        worst.append(max(ratios))
+    before, after = np.median(worst[:n]), np.median(worst[n:])
+    return float(1 - after / before) if before > 0 else 0.0
+
+
 def told(
     lines: Sequence[Line], calibration: Calibration, tolerances: Mapping[str, float], risk: float
 ) -> dict[str, Any]:

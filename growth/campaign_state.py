@@ -7,7 +7,7 @@ import numpy as np
 from ase import Atoms
 
 from growth.asking import worst_force_error
-from growth.calibration import calibrated, told
+from growth.calibration import calibrated, gain, told
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Pool
@@ -94,6 +94,10 @@ class Labels:
         """Labels that a query has taken so far, on average; before any, as many as it may."""
         queries = [line["group"].removesuffix("-again") for line in self._errors if line["reason"] == "query"]
         return len(queries) / len(set(queries)) if queries else float(self._config.ask.sites_per_query)
+
+    def gain(self) -> float | None:
+        """By which share errors before learning have lately fallen; None where too few steps were asked to say."""
+        return gain(self._errors, self._config.ask.tolerances, self._config.budget.gain_steps)
 
     @property
     def n_failed(self) -> int:

@@ -85,6 +85,14 @@ class BudgetSection(Section):
         description="labels that will not last for all doubtful steps are spread over the growth: the most doubtful "
         "get them; not in growth with a clock, whose steps nobody can count",
     )
+    least_gain: float | None = Field(
+        None,
+        ge=-1,
+        lt=1,
+        description="no more is asked once the errors before learning of the last gain_steps asked steps are not lower "
+        "by this share than those of as many before; null: go on asking",
+    )
+    gain_steps: int = Field(20, ge=3, description="asked steps on either side of that comparison")
     when_spent: Literal["go_on", "stop"] = Field(
         "go_on", description="go_on: steps that are in doubt are taken, and marked; stop: a walker ends before one"
     )

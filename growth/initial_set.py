@@ -28,8 +28,8 @@ class InitialSettings(BaseModel):
     )
     labelled: tuple[Path, ...] = Field(
         default=(),
-        description="datasets or files of labels of the same method, such as an earlier campaign's; those with elements "
-        "that the campaign does not meet are left out",
+        description="datasets or files of labels of the same method, such as an earlier campaign's; those with "
+        "elements that the campaign does not meet are left out",
     )
     dimer_scales: tuple[float, ...] = Field(default=(0.75, 0.9, 1.0, 1.2, 1.6), description="in bond lengths")
     scales: tuple[float, float] = Field(default=(0.92, 1.12), description="isotropic scale of most scaled seeds")

@@ -179,7 +179,7 @@ class Campaign:
 
     def _dispatch(self) -> None:
         self._learn()
-        for walker in self.walkers:
+        for walker in sorted(self.walkers, key=lambda walker: walker.state.step):  # who is behind comes first
             if walker.status == "ready":
                 self._propose(walker)
         for walker in self.walkers:
@@ -277,14 +277,15 @@ class Campaign:
         self._ratios.append(walker.turn.doubt.ratio(self.config.ask))
         reason = self._reason_to_ask(walker)
         in_doubt = reason is not None and walker.turn.doubt.reason(self.config.ask) is not None
-        spared = in_doubt and not self._is_spent() and not self._worth_a_label(walker)
+        ended = self._end_of_asking() if reason else None
+        spared = in_doubt and not ended and not self._worth_a_label(walker)
         if reason and not spared and self._learner_is_behind():
             walker.status, walker.needs = "learning", self.labels.uids()
-        elif self._is_spent() and reason and self.config.budget.when_spent == "stop":
+        elif ended and self.config.budget.when_spent == "stop":
             walker.status = "done"
-            self.report({"what": "say", "text": f"w{walker.index:02d} ends: budget spent, {reason}"})
-        elif self._is_spent():
-            self._accept(walker, "accepted", f"budget spent; {reason}" if reason else None)
+            self.report({"what": "say", "text": f"w{walker.index:02d} ends: {ended}, {reason}"})
+        elif ended or self._is_spent():
+            self._accept(walker, "accepted", f"{ended}; {reason}" if ended else None)
         elif reason and not spared:
             self._query(walker, reason)
         elif self._audits(walker):
@@ -296,6 +297,15 @@ class Campaign:
         """Whether no more labels may be asked for."""
         hours = self.config.budget.hours
         return self._budget_left() <= 0 or (hours is not None and self.elapsed >= 3600 * hours)
+
+    def _end_of_asking(self) -> str | None:
+        """Why a step in doubt is asked about no more."""
+        if self._is_spent():
+            return "budget spent"
+        least, gain = self.config.budget.least_gain, self.labels.gain()
+        if least is not None and gain is not None and gain < least:
+            return f"labels bring too little ({gain:+.0%} on the last {self.config.budget.gain_steps} asked steps)"
+        return None
 
     def _worth_a_label(self, walker: Walker) -> bool:
         """Whether labels will last for steps as doubtful as the present one."""
@@ -490,7 +500,10 @@ class Campaign:
         self.run_directory.forget(walker.index, turn.before.step + 1)
         self.report({"what": "say", "text": f"w{walker.index:02d} goes back to step {turn.before.step}: {against}"})
         turn.rollbacks = walker.turn.rollbacks + 1
-        walker.open = walker.open[: next(k for k, other in enumerate(walker.open) if other is turn)]
+        gone = next(k for k, other in enumerate(walker.open) if other is turn)
+        for other in (*walker.open[gone + 1 :], walker.turn):
+            self.questions.withdraw(other)
+        walker.open = walker.open[:gone]
         walker.state, walker.turn, walker.task, walker.status = turn.before, turn, "", "labelling"
         walker.no_site_attempts = 0
         self._decide(walker)
@@ -558,6 +571,7 @@ class Campaign:
         if metrics["promoted"]:
             self.models.adopt(files)
             self.labels.calibrate(self.models.version)
+            self._look_again()
         line = {"what": "model", "version": self.models.version, "seconds": done.seconds, **metrics}
         self.run_directory.append("metrics", {**line, "n_labels": len(self.labels), "elapsed_s": self.elapsed})
         self.report(line)
@@ -565,6 +579,18 @@ class Campaign:
         self.run_directory.append("metrics", {"what": "calibration", **honesty})
         self._release_walkers()
         self.checkpoint()
+
+    def _look_again(self) -> None:
+        """Take back the questions that no oracle has begun on: the newest model may doubt less, or something else."""
+        for walker in self.walkers:
+            turn = walker.turn
+            waits = walker.status == "labelling" and turn.proposal is not None and not turn.labels
+            if waits and self.questions.withdraw(turn):
+                step = {"walker": walker.index, "step": turn.before.step + 1, "attempt": turn.attempt}
+                seen = {"by": turn.model_version, "again_by": self.models.version}
+                self.run_directory.append("metrics", {"what": "withdrawn", **step, **seen})
+                walker.next_attempt(turn.attempt)
+                walker.status = "ready"
 
     # ------------------------------------------------------------------ small things
 

@@ -6,11 +6,12 @@ does it on Ray.
 
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, TypeVar, runtime_checkable
 
 Role = Literal["surrogate", "oracle", "learner"]
+T = TypeVar("T")
 ROLES: tuple[Role, ...] = ("oracle", "learner", "surrogate")
 
 
@@ -46,6 +47,9 @@ class Pool(Protocol):
     def submit(self, task: Task) -> None:
         """Queue `task`; returns at once."""
 
+    def withdraw(self, role: Role, keys: Collection[str]) -> bool:
+        """Give up tasks of a role, all of them, if none has been begun; otherwise none, and False."""
+
     def wait(self, timeout: float | None = None) -> list[Done]:
         """What has finished: at least one task, unless `timeout` seconds pass or nothing is queued or under way."""
 
@@ -80,6 +84,13 @@ class SerialPool:
     def submit(self, task: Task) -> None:
         self._queues[task.role].append(task)
 
+    def withdraw(self, role: Role, keys: Collection[str]) -> bool:
+        kept = without(self._queues[role], keys, [task.key for task in self._queues[role]])
+        if kept is None:
+            return False
+        self._queues[role] = kept
+        return True
+
     def wait(self, timeout: float | None = None) -> list[Done]:
         for role in ROLES:
             if self._queues[role]:
@@ -111,6 +122,17 @@ class SerialPool:
         if role not in self._workers:
             self._workers[role] = self._make[role]()
         return self._workers[role]
+
+
+def without(queue: deque[T], keys: Collection[str], named: Sequence[str]) -> deque[T] | None:
+    """A queue without the entries of some keys; None if one of the keys is not in it.
+
+    >>> without(deque("abc"), {"a", "c"}, "abc")
+    deque(['b'])
+    """
+    if not set(keys) <= set(named):
+        return None
+    return deque(entry for entry, key in zip(queue, named, strict=True) if key not in keys)
 
 
 def first_line(error: BaseException) -> str:

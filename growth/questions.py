@@ -11,7 +11,7 @@ from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Done, Pool, Role, Task
 from growth.relax import Relaxed
-from growth.turns import Request, with_prediction
+from growth.turns import Request, Turn, with_prediction
 from oracle import FailedLabel
 
 Answer = tuple[Request, Atoms | FailedLabel]
@@ -92,6 +92,21 @@ class Questions:
             for request, outcome in zip(requests, outcomes, strict=True)
             for asker in (request, *self._others.pop(self._labels.key(request.structure)))
         ]
+
+    def withdraw(self, turn: Turn) -> bool:
+        """Take back all that a step asks the oracle, if none of it has been begun and nobody else waits for it."""
+        keys = [key for key, batch in self._batches.items() if any(request.turn is turn for request in batch)]
+        alone = all(request.turn is turn for key in keys for request in self._batches[key])
+        wanted = [self._labels.key(request.structure) for key in keys for request in self._batches[key]]
+        if not keys or not alone or any(self._others.get(key) for key in wanted):
+            return False
+        if not self._pool.withdraw("oracle", keys):
+            return False
+        for key in keys:
+            del self._batches[key]
+        for key in wanted:
+            del self._others[key]
+        return True
 
     def _submit(self, role: Role, call: str, requests: Sequence[Request], arguments: tuple[Any, ...]) -> None:
         self._n += 1

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from growth.calibration import FADE, LEVEL, audits_of, calibrated, held, scores_of, told
+from growth.calibration import FADE, LEVEL, audits_of, calibrated, gain, held, scores_of, told
 
 TOLERANCES = {"delta_e": 0.05, "energy": 0.008, "forces": 0.2}
 
@@ -42,6 +42,19 @@ def test_one_step_is_one_score_of_energy_and_forces_and_one_of_each_difference()
 
 def test_what_was_asked_after_an_answer_is_no_score() -> None:
     assert len(scores_of([line("a-again", drawn=False)])["delta_e"].errors) == 0
+
+
+def test_the_gain_compares_the_latest_asked_steps_with_those_before() -> None:
+    """0.3 eV/Å is 1.5 tolerances, and 0.12 eV of 10 atoms; a ΔE off by 0.2 eV is 4. Audits and second questions no."""
+    lines = [line(str(k)) for k in range(3)]
+    assert gain(lines, TOLERANCES, 3) is None
+    lines += [line(f"b{k}", worst_force_error=0.15, energy_error=0.0) for k in range(3)]
+    assert gain(lines, TOLERANCES, 3) == pytest.approx(0.5)
+    lines += [line("c", reason="audit", worst_force_error=9.0), line("b2-again", energy_error=9.0)]
+    assert gain(lines, TOLERANCES, 3) == pytest.approx(0.5)
+    for k in range(3):
+        lines += [line(f"d{k}", worst_force_error=0.1), line(f"d{k}", drawn=False, energy_error=0.3)]
+    assert gain(lines, TOLERANCES, 3) == pytest.approx(1 - 4 / 0.75)
 
 
 def test_without_labels_the_prior_speaks() -> None:

@@ -383,6 +383,19 @@ def test_a_walker_stops_before_the_first_doubtful_step_that_there_is_no_label_fo
     assert max(event["n_atoms"] for event in events_of(run)) < 17
 
 
+def test_labels_that_bring_nothing_are_asked_for_no_more(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    doubtful = ["ask.delta_e_tolerance=0.001", "ask.force_tolerance=0.001", "ask.max_attempts=0"]
+    launch(
+        small(*doubtful, "growth.hops_per_step=0", "budget.least_gain=0.99", "budget.gain_steps=3", "walkers=3"), run
+    )
+    events = events_of(run)
+    ends = [k for k, event in enumerate(events) if "labels bring too little" in (event["reason"] or "")]
+    assert ends
+    assert all(events[k]["fate"] == "accepted" for k in ends)
+    assert sum(event["fate"] == "queried" for event in events) >= 6
+
+
 FAR = ["growth.n_atoms=20", "growth.hops_per_step=0", "walkers=1", "ask.speculate=2", "learner.labels_per_update=20"]
 """One walker that may be two steps ahead of the oracle, asks often, and waits for no model."""
 
@@ -453,6 +466,36 @@ def test_a_label_that_contradicts_takes_a_walker_back(tmp_path: Path, monkeypatc
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     drawn = [line["group"] for line in lines if line["what"] == "error" and line["drawn"]]
     assert len(drawn) == len(set(drawn))
+
+
+def test_what_waits_for_the_oracle_is_looked_at_again_by_a_newer_model(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not paid for as the older one would have had it."""
+    slow_oracle(monkeypatch)
+    asked = counted_labels(monkeypatch)
+    run = tmp_path / "run"
+    busy = ["walkers=3", "learner.labels_per_update=1", "ask.speculate=0", "learner.update.tolerance=9"]
+    launch(
+        small(
+            *busy, "ask.max_attempts=0", "growth.n_atoms=16", "growth.hops_per_step=0", "ask.delta_e_tolerance=0.001"
+        ),
+        run,
+    )
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    withdrawn = [line for line in lines if line["what"] == "withdrawn"]
+    assert withdrawn
+    groups = {line["group"] for line in lines if line["what"] == "error"}
+    events = events_of(run)
+    for line in withdrawn:
+        name = f"w{line['walker']:02d}-{line['step']}-{line['attempt']}-"
+        assert not any(group.startswith(name) and f"-v{line['by']}" in group for group in groups)
+        step = [line[key] for key in ("walker", "step", "attempt")]
+        told = [event for event in events if [event[key] for key in ("walker", "step", "attempt")] == step]
+        assert told
+        assert all(event["model_version"] >= line["again_by"] for event in told)
+    assert len(asked) == len(set(asked))
+    assert [event["n_atoms"] for event in standing(events)].count(16) == 3
 
 
 def test_steps_that_no_answer_has_confirmed_are_taken_back_when_a_run_goes_on(

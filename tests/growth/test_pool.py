@@ -53,6 +53,21 @@ def test_a_task_comes_back_with_its_result(role: Role) -> None:
     assert pool.wait() == []
 
 
+def test_what_has_not_begun_can_be_withdrawn_all_or_nothing() -> None:
+    pool, parts = serial()
+    for number in range(4):
+        pool.submit(Task("oracle", "double", str(number), (number,)))
+    (first,) = pool.wait()
+    assert first.task.key == "0"
+    assert not pool.withdraw("oracle", ["0", "1"])
+    assert not pool.withdraw("learner", ["1"])
+    assert pool.pending() == 3
+    assert pool.withdraw("oracle", ["1", "3"])
+    assert [done.task.key for done in pool.wait()] == ["2"]
+    assert pool.pending() == 0
+    assert set(parts) == {"oracle"}
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_an_error_is_a_value(role: Role) -> None:
     pool, _ = serial()
