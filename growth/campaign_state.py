@@ -27,6 +27,7 @@ class Labels:
         lines = run.lines("metrics")
         self._errors: list[dict[str, Any]] = [line for line in lines if line["what"] == "error"]
         self.n_given = max((line["n_labels"] for line in lines if line["what"] == "given"), default=0)
+        self.given: set[str] = set()
         self.calibrate(max((line["version"] for line in lines if line["what"] == "model"), default=0))
 
     def __len__(self) -> int:
@@ -44,7 +45,8 @@ class Labels:
         """Keep labels that others have paid for, before any of the run's own; doing it again changes nothing."""
         if not labelled:
             return
-        self.n_given = len({uid(structure, self.method.hash) for structure in labelled})
+        self.given = {uid(structure, self.method.hash) for structure in labelled}
+        self.n_given = len(self.given)
         self._run.append("metrics", {"what": "given", "n_labels": self.n_given})
         self._dataset.add(labelled)
 

@@ -3,12 +3,14 @@
 Isolated atoms and dimers fix the ends of the scale, scaled and rattled seeds the crystal, landed adatoms the surface.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_radius, find_candidates
@@ -30,6 +32,11 @@ class InitialSettings(BaseModel):
         default=(),
         description="datasets or files of labels of the same method, such as an earlier campaign's; those with "
         "elements that the campaign does not meet are left out",
+    )
+    model: Path | None = Field(
+        None,
+        description="model directory, or an earlier run's directory, whose newest it is then: the first model, instead "
+        "of one trained here; with n: 0 no label is asked for before growth begins",
     )
     dimer_scales: tuple[float, ...] = Field(default=(0.75, 0.9, 1.0, 1.2, 1.6), description="in bond lengths")
     scales: tuple[float, float] = Field(default=(0.92, 1.12), description="isotropic scale of most scaled seeds")
@@ -100,6 +107,36 @@ def given_labels(settings: InitialSettings, method: Method, elements: Iterable[s
             if set(structure.symbols) <= met:
                 found.append(structure)
     return found
+
+
+def given_model(settings: InitialSettings, method: Method, elements: Iterable[str]) -> dict[str, bytes] | None:
+    """The files of the model that a campaign starts from; None where it trains its own.
+
+    Raises:
+        InputError: no model is there, or it learnt from another method or lacks an element that the campaign meets.
+    """
+    if settings.model is None:
+        return None
+    runs = sorted((settings.model / "models").glob("v[0-9]*"))
+    directory = runs[-1] if runs else settings.model
+    try:
+        files = {
+            path.name: path.read_bytes() for path in directory.iterdir() if path.suffix in (".json", ".safetensors")
+        }
+        header = json.loads(files["model.json"])
+        learnt, species = header.get("method_hash"), {chemical_symbols[z] for z in header["species"]}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise InputError(
+            f"initial.model: no model in {directory} ({type(error).__name__}: {error}); give a model directory "
+            "(model.json, model.safetensors) or a run directory"
+        ) from error
+    if learnt != method.hash:
+        raise InputError(
+            f"initial.model: {directory} learnt labels of method {learnt or 'unknown'}, the run's is {method.hash}"
+        )
+    if lacking := sorted(set(elements) - species):
+        raise InputError(f"initial.model: {directory} does not know {', '.join(lacking)}; it knows {sorted(species)}")
+    return files
 
 
 def _typed(structure: Atoms, config_type: str) -> Atoms:

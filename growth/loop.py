@@ -28,7 +28,7 @@ from growth.carve import carve_together
 from growth.config import Config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
-from growth.initial_set import given_labels, initial_structures
+from growth.initial_set import given_labels, given_model, initial_structures
 from growth.pool import Done, Pool, Task
 from growth.questions import Questions
 from growth.run_directory import RunDirectory
@@ -152,8 +152,9 @@ class Campaign:
     def _first_labels(self) -> None:
         if self.models.version > 0:
             return
-        elements = [*self.seed.symbols, *species_of(self.config.growth)]
-        self.labels.take_over(given_labels(self.config.initial, self.labels.method, elements))
+        self.labels.take_over(given_labels(self.config.initial, self.labels.method, self._elements))
+        if self.config.initial.model is not None and self.config.initial.n == 0:
+            return
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
         affordable = [piece for structure in structures if (piece := self._affordable(structure)) is not None]
@@ -167,6 +168,13 @@ class Campaign:
         if self.models.version > 0:
             return
         training, validation = self.labels.split()
+        files = given_model(self.config.initial, self.labels.method, self._elements)
+        if files is not None:
+            self.models.under_way = self.labels.given
+            self.pool.submit(Task("learner", "take_over", "first", (files, validation, 1)))
+            while self.pool.pending("learner"):
+                self._react()
+            return
         if not training:
             raise CampaignError("no structure of the initial set could be labelled; see dataset/failed_labels.jsonl")
         self.report({"what": "train", "n_labels": len(self.labels)})
@@ -174,6 +182,11 @@ class Campaign:
         self.pool.submit(Task("learner", "train", "first", (training, validation, 1, self.config.seed)))
         while self.pool.pending("learner"):
             self._react()
+
+    @property
+    def _elements(self) -> list[str]:
+        """Symbols that the campaign meets."""
+        return [*self.seed.symbols, *species_of(self.config.growth)]
 
     # ------------------------------------------------------------------ dispatch
 

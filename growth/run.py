@@ -24,7 +24,7 @@ from growth.actors import ActorSpec, RayPool, connect, disconnect
 from growth.certificate import certify
 from growth.config import Config, check_settings
 from growth.errors import InputError
-from growth.initial_set import given_labels
+from growth.initial_set import given_labels, given_model
 from growth.loop import Campaign, species_of
 from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
@@ -60,7 +60,8 @@ def launch(config: Config, run_dir: Path) -> None:
     missing = method.missing_species(elements)
     if missing:
         raise InputError(f"oracle.method {config.oracle.method} has no parameters for {', '.join(missing)}")
-    given_labels(config.initial, method, elements)  # refused before anything is written
+    given_labels(config.initial, method, elements)  # what is refused is refused before anything is written
+    given_model(config.initial, method, elements)
     progress = Progress(Console(soft_wrap=True, highlight=False))
     with contextlib.ExitStack() as stack:
         run = RunDirectory(run_dir)

@@ -15,7 +15,7 @@ from growth.promising import Relaxations
 from growth.proposals import Proposer
 from growth.relax import Relaxed
 from growth.simulator import GrowthSettings, Kind, Proposal, State, as_they_are
-from learner import Committee, TrainSettings, UpdateSettings, train, update
+from learner import Committee, TrainSettings, UpdateSettings, evaluate, train, update
 from learner.settings import DeviceName, NetworkSettings
 from learner.site_head import SiteHead
 
@@ -102,6 +102,12 @@ class LearnerWorker:
         """A new committee; its files and its metrics on `validation`."""
         result = train(labelled, validation, network=self._network, settings=self._train, seed=seed)
         return files_of(result.committee, version, result.metrics), {"promoted": True, **result.metrics}
+
+    def take_over(self, files: Files, validation: Sequence[Atoms], version: int) -> tuple[Files, dict[str, Any]]:
+        """The committee of `files` under a version of this run, and its metrics on `validation`, where there is any."""
+        committee, head = model_of(files)
+        metrics = evaluate(committee, validation) if validation else committee.metrics
+        return files_of(committee, version, metrics, head), {"promoted": True, "taken_over": True, **metrics}
 
     def update(
         self,

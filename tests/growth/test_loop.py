@@ -247,6 +247,65 @@ def test_labels_of_another_method_or_none_are_not_built_on(paid_for: Path, tmp_p
     assert not (tmp_path / "run").exists()
 
 
+FROZEN = [
+    "growth.n_atoms=16",
+    "initial.n=0",
+    "ask.arm=nothing",
+    "certificate={path_steps: 0, site_steps: 0, relax_final: false}",
+]
+
+
+def test_a_campaign_grows_on_the_model_of_another_without_an_oracle(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = counted_labels(monkeypatch)
+    newest = sorted((finished / "models").iterdir())[-1]
+    for name, given in (("a", finished), ("b", newest)):
+        launch(small(*FROZEN, f"initial.model={given}"), tmp_path / name)
+    assert not asked
+    events = [events_of(tmp_path / name) for name in "ab"]
+    assert events[0] and all(event["fate"] == "accepted" for event in events[0])
+    assert [event["position"] for event in events[0]] == [event["position"] for event in events[1]]
+    models = [path.name for path in (tmp_path / "a" / "models").iterdir()]
+    assert models == ["v0001"]
+    weights = "model.safetensors"
+    assert (tmp_path / "a" / "models" / "v0001" / weights).read_bytes() == (newest / weights).read_bytes()
+
+
+def test_a_campaign_goes_on_teaching_the_model_that_it_was_given(
+    finished: Path, paid_for: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    given = [f"initial.model={finished}", f"initial.labelled=[{paid_for}]", "initial.n=0"]
+    launch(small(*given, "growth.n_atoms=15", "ask.delta_e_tolerance=0.001", "ask.max_attempts=0"), run)
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    models = [line for line in lines if line["what"] == "model"]
+    assert models[0]["taken_over"] and len(models) > 1
+    assert not any("taken_over" in line for line in models[1:])
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"method_hash": "a" * 16}, "learnt labels of method a"),
+        ({"species": [29]}, "does not know Al"),
+        (None, "no model in"),
+    ],
+)
+def test_a_model_that_cannot_be_gone_on_from_is_refused(
+    finished: Path, tmp_path: Path, change: dict[str, Any] | None, words: str
+) -> None:
+    given = tmp_path / "model"
+    given.mkdir()
+    if change is not None:
+        newest = sorted((finished / "models").iterdir())[-1]
+        header = json.loads((newest / "model.json").read_text()) | change
+        (given / "model.json").write_text(json.dumps(header))
+    with pytest.raises(InputError, match=words):
+        launch(small(*FROZEN, f"initial.model={given}"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_walker_does_not_go_unasked_for_longer_than_is_let(tmp_path: Path) -> None:
     sure = [
         "ask.max_attempts=0",
