@@ -278,7 +278,8 @@ def certify(
     settings, tolerances, max_atoms = config.certificate, config.ask.tolerances, config.oracle.max_atoms
     unseen = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([CERTIFICATE, config.seed]))
     steps = carved_steps(unseen, max_atoms, run, pool, dataset, method.hash)
-    whole = [crystal for crystal in crystals if max_atoms is None or len(crystal) <= max_atoms]
+    labelled = crystals if settings.label_final else []
+    whole = [crystal for crystal in labelled if max_atoms is None or len(crystal) <= max_atoms]
     with Dataset.open(run.path / "certificate", method=method) as held_out:
         wanted = [site for step in steps for site in step.to_label]
         labels = label_unseen([*wanted, *whole], held_out, dataset, method.hash, pool, report)

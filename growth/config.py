@@ -103,6 +103,7 @@ class CertificateSettings(Section):
 
     path_steps: int = Field(40, ge=0, description="accepted steps whose crystal is labelled, drawn at random")
     site_steps: int = Field(30, ge=0, description="steps of those of which every competing site is labelled")
+    label_final: bool = Field(True, description="label the grown crystals, where the oracle takes so many atoms")
     relax_final: bool = Field(True, description="relax the grown crystals with the oracle's method, where it is cheap")
 
 
