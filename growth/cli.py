@@ -300,6 +300,23 @@ def export(
 
 
 @app.command()
+def status(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    as_json: Annotated[bool, typer.Option("--json", help="plain values instead of a table")] = False,
+) -> None:
+    """What a run is doing, from its files alone: also of one on another machine, or long over."""
+    from rich.console import Console
+
+    from growth.status import print_status, status_of
+
+    found = status_of(run)
+    if as_json:
+        typer.echo(json.dumps(found, indent=1))
+    else:
+        print_status(Console(highlight=False), found)
+
+
+@app.command()
 def schema(out: Annotated[Path | None, typer.Option(help="file to write; default: standard output")] = None) -> None:
     """JSON schema of a campaign config, for editors."""
     from growth.config import Config

@@ -1,6 +1,7 @@
 """The whole loop in one process: labels, learns, grows, resumes; EMT as the oracle, a very small committee."""
 
 import json
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 from ase import Atoms
 from ase.io import read, write
+from rich.console import Console
 
 from growth.config import Config, load_config
 from growth.errors import CampaignError, InputError
@@ -21,6 +23,7 @@ from growth.run_directory import RunDirectory
 from growth.seeds import make_seed
 from growth.simulator import init, replay
 from growth.split import split
+from growth.status import print_status, status_of
 from growth.turns import Walker
 from oracle import Dataset, FailedLabel, Method, read_labelled, uid
 
@@ -129,6 +132,35 @@ def test_reports_are_written(finished: Path) -> None:
         assert (finished / name).stat().st_size > 0
     summary = json.loads((finished / "summary.json").read_text())
     assert summary["labels"] == len(Dataset.read(finished / "dataset"))
+
+
+def test_the_files_tell_what_a_run_is_doing(finished: Path, tmp_path: Path) -> None:
+    """Finished; at work while a process holds it; stopped in the middle, told from a copy of half of its files."""
+    summary, told = json.loads((finished / "summary.json").read_text()), status_of(finished)
+    assert (told["state"], told["stage"]) == ("finished", "finished")
+    assert [walker["n_atoms"] for walker in told["walkers"]] == [17, 17]
+    assert told["labels"]["n"] == summary["labels"]
+    assert told["steps"] == summary["fates"]
+    assert told["model"]["version"] == summary["model_versions"]
+    assert told["busy"]["oracle"] == pytest.approx(summary["time"]["oracle"]["share_of_wall"], abs=0.1)
+    half = tmp_path / "half"
+    shutil.copytree(finished, half)
+    (half / "certificate.json").unlink()
+    lines = (half / "events.jsonl").read_text().splitlines(keepends=True)
+    (half / "events.jsonl").write_text("".join(lines[:3]) + lines[3][:20])
+    assert (status_of(half)["state"], status_of(half)["stage"]) == ("stopped", "growth")
+    assert sum(status_of(half)["steps"].values()) == 3
+    directory = RunDirectory(half)
+    assert status_of(half)["state"] == "running"
+    directory.close()
+    console = Console(record=True, width=200)
+    print_status(console, status_of(half))
+    assert "the command that began it goes on" in console.export_text()
+    (half / "metrics.jsonl").write_text('{"what": "model"}\n')
+    with pytest.raises(InputError, match="cannot be read"):
+        status_of(half)
+    with pytest.raises(InputError, match="not a run directory"):
+        status_of(tmp_path)
 
 
 def test_the_same_seed_gives_the_same_crystal_and_another_seed_another(finished: Path, tmp_path: Path) -> None:
