@@ -317,6 +317,27 @@ def status(
 
 
 @app.command()
+def doctor(
+    run: Annotated[Path | None, typer.Argument(help="run directory to look at too")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="plain values instead of a table")] = False,
+) -> None:
+    """What would go wrong on this machine, and what to do; exit code 1 where something is bad."""
+    import os
+
+    from rich.console import Console
+
+    from growth.doctor import examine, print_findings, told
+
+    findings = examine(os.environ, run)
+    if as_json:
+        typer.echo(json.dumps(told(findings), indent=1))
+    else:
+        print_findings(Console(highlight=False), findings)
+    if any(finding.state == "bad" for finding in findings):
+        raise typer.Exit(1)
+
+
+@app.command()
 def schema(out: Annotated[Path | None, typer.Option(help="file to write; default: standard output")] = None) -> None:
     """JSON schema of a campaign config, for editors."""
     from growth.config import Config

@@ -231,6 +231,21 @@ class RunDirectory:
         return target
 
 
+def in_use(run: Path) -> bool:
+    """Whether a process holds the run directory."""
+    if not (run / ".lock").exists():
+        return False
+    lock = FileLock(run / ".lock", is_singleton=False)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        return True
+    except OSError:  # not ours to lock: then it is told by its files alone
+        return False
+    lock.release()
+    return False
+
+
 def scored(site: Site) -> Atoms:
     """The structure of a site with what the surrogate said of it, under the names that ASE takes for results."""
     structure = site.structure.copy()

@@ -8,14 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.table import Table
 
 from growth.config import Config, load_config
 from growth.errors import InputError
 from growth.events import standing
-from growth.run_directory import read_seed
+from growth.run_directory import in_use, read_seed
 from oracle import Dataset
 from oracle.durable import read_lines
 
@@ -55,7 +54,7 @@ def _told(run: Path, config: Config) -> dict[str, Any]:
     walkers = [_walker(run, config, index, standing(events)) for index in range(config.walkers)]
     models = [line for line in metrics if line["what"] == "model"]
     start = (read_lines(run / "provenance.jsonl") or [{}])[-1]
-    finished, held = (run / "certificate.json").exists(), _in_use(run)
+    finished, held = (run / "certificate.json").exists(), in_use(run)
     grown = all(walker["grown"] for walker in walkers)
     written = [(run / name).stat().st_mtime for name in LOGS if (run / name).exists()]
     return {
@@ -72,21 +71,6 @@ def _told(run: Path, config: Config) -> dict[str, Any]:
         "model": _model(models, metrics),
         "busy": _busy(config, checkpoint),
     }
-
-
-def _in_use(run: Path) -> bool:
-    """Whether a process holds the run directory."""
-    if not (run / ".lock").exists():
-        return False
-    lock = FileLock(run / ".lock", is_singleton=False)
-    try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        return True
-    except OSError:  # not ours to lock: then it is told by its files alone
-        return False
-    lock.release()
-    return False
 
 
 def _walker(run: Path, config: Config, index: int, steps: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

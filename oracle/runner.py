@@ -24,7 +24,7 @@ from oracle.outcome import RawFailure, RawLabel
 from oracle.settings import LabelSettings
 from oracle.worker import pack
 
-_MPI_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_", "SLURM_", "HYDRA_", "PRTE_", "MV2_", "I_MPI_")
+MPI_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_", "SLURM_", "HYDRA_", "PRTE_", "MV2_", "I_MPI_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _ROOT = Path(__file__).resolve().parent.parent
 
@@ -55,7 +55,7 @@ def clean_environment(environment: Mapping[str, str], threads: int) -> dict[str,
     >>> sorted(clean_environment({"PMI_SIZE": "2", "PATH": "/bin"}, 1))[-3:]
     ['PATH', 'PYTHONPATH', 'PYTHONSAFEPATH']
     """
-    clean = {key: value for key, value in environment.items() if not key.startswith(_MPI_PREFIXES)}
+    clean = {key: value for key, value in environment.items() if not key.startswith(MPI_PREFIXES)}
     clean |= dict.fromkeys(_THREAD_VARIABLES, str(threads))
     paths = [str(_ROOT), *(entry for entry in environment.get("PYTHONPATH", "").split(os.pathsep) if entry)]
     clean["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
