@@ -181,8 +181,12 @@ class PartActor:
 
 
 def _start(spec: ActorSpec) -> Any:
-    """A worker that comes back after its process died; with a retry of Ray's own, calls wait while it restarts."""
-    actor = ray.remote(PartActor).options(
+    """A worker that comes back after its process died; with a retry of Ray's own, calls wait while it restarts.
+
+    Its process is called by its part: `ray::Oracle.do`.
+    """
+    named = type(spec.worker.__name__.removesuffix("Worker"), (PartActor,), {})
+    actor = ray.remote(named).options(
         num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=-1, max_task_retries=1
     )
     return actor.remote(spec.worker, spec.arguments)

@@ -316,13 +316,21 @@ class EventTable:
         return entry
 
     def _carry_over(self, entry: Entry, old: Entry, laid: Overlay, piece: "_Piece") -> None:
-        """Converge the processes of an old entry on the present model; those that are none any more are dropped."""
+        """Converge the processes of an old entry on the present model; those that are none any more are dropped.
+
+        Where one is dropped, the old model's searches found another landscape: this one's are counted from none.
+        """
         kept = [process for process in old.processes if process.kind != "detach"]
-        entry.n_searches, entry.n_fruitful = old.n_searches, old.n_fruitful
+        entry.n_searches, entry.n_fruitful, dropped = old.n_searches, old.n_fruitful, False
         guesses = [(_turned(process.saddle, laid), _turned(process.mode, laid)) for process in kept]
         for process, found in zip(kept, self._refined(piece, guesses), strict=True):
             if isinstance(found, Process) and self._counts(piece, found):
                 self._take_in(entry, piece, found, process.found, process.directed)
+            else:
+                dropped = True
+        if dropped:
+            entry.n_searches = entry.n_fruitful = 0
+            entry.processes = [replace(process, found=0, directed=True) for process in entry.processes]
 
     def _refined(self, piece: "_Piece", guesses: Sequence[tuple[np.ndarray, np.ndarray]]) -> list[Process | str]:
         """Processes from saddles and modes known roughly, (n, 3) each, in the order of the surroundings."""

@@ -16,7 +16,7 @@ from ase import Atoms
 
 from oracle.methods import Method
 from oracle.outcome import RawFailure, RawLabel
-from oracle.runner import clean_environment, kill_group, to_raw
+from oracle.runner import KILLS, clean_environment, kill_group, to_raw
 from oracle.settings import LabelSettings
 from oracle.worker import pack
 
@@ -25,18 +25,20 @@ _PIECE = 256  # structures that one message carries, however large the batch
 
 
 class GoneError(Exception):
-    """The worker ended (`crash`) or said nothing in time (`timeout`)."""
+    """The worker ended (`crash`) or said nothing in time (`timeout`); `killed`: something outside ended it."""
 
-    def __init__(self, reason: Literal["crash", "timeout"], message: str) -> None:
+    def __init__(self, reason: Literal["crash", "timeout"], message: str, killed: bool = False) -> None:
         super().__init__(message)
         self.reason: Literal["crash", "timeout"] = reason
+        self.killed = killed
 
 
 class BatchWorker:
     """Labels batches of structures in a child process that lives from one batch to the next.
 
     The child answers structure by structure, so that the one that hangs or kills it is known: that one fails, the
-    child is started anew, and the rest of the batch goes on.
+    child is started anew, and the rest of the batch goes on. Where something outside kills the child, the structure
+    that it was at is begun anew, a few times.
     """
 
     def __init__(self, method: Method, settings: LabelSettings) -> None:
@@ -47,10 +49,13 @@ class BatchWorker:
 
     def __call__(self, structures: Sequence[Atoms]) -> Generator[RawLabel | RawFailure, None, None]:
         """Yield one result a structure, in order, as they come."""
-        done = 0
+        done, begun = 0, 1
         while done < len(structures):
             for result in self._serve(structures[done : done + _PIECE]):
-                done += 1
+                if isinstance(result, RawFailure) and result.killed and begun < self.settings.tries:
+                    begun += 1
+                    continue
+                done, begun = done + 1, 1
                 yield result
 
     def close(self) -> None:
@@ -70,7 +75,7 @@ class BatchWorker:
                 try:
                     line = self._line(self._process, self.settings.cheap_timeout_s)
                 except GoneError as gone:
-                    yield RawFailure(gone.reason, str(gone))
+                    yield RawFailure(gone.reason, str(gone), gone.killed)
                     return
                 yield to_raw(json.loads(line))
             whole = True
@@ -79,18 +84,29 @@ class BatchWorker:
                 self.close()
 
     def _send(self, structures: Sequence[Atoms]) -> None:
-        """Send a batch, to a new child when the old one has died between two batches."""
+        """Send a batch, to a new child when the old one has died between two batches.
+
+        Raises:
+            RuntimeError: no child starts, or each that does is killed at once.
+        """
         job = {"method": self.method.to_dict(), "structures": [pack(structure) for structure in structures]}
         message = json.dumps(job).encode() + b"\n"
-        if self._process is not None:
+        why = ""
+        for _ in range(1 + self.settings.tries):  # the one that is there may have died long ago
             try:
+                if self._process is None:
+                    self._process = self._start()
                 self._write(self._process, message)
             except BrokenPipeError:
+                why = "it is killed as soon as it is there"
                 self.close()
+            except GoneError as gone:
+                why = str(gone)
+                if not gone.killed:
+                    break
             else:
                 return
-        self._process = self._start()
-        self._write(self._process, message)
+        raise RuntimeError(f"the batch worker does not start: {why}")
 
     @staticmethod
     def _write(process: subprocess.Popen[bytes], message: bytes) -> None:
@@ -110,10 +126,9 @@ class BatchWorker:
         )
         try:
             self._line(process, _START_S)
-        except BaseException as error:
+        except BaseException:
+            self._buffer.clear()
             _end(process)
-            if isinstance(error, GoneError):
-                raise RuntimeError(f"the batch worker does not start: {error}") from error
             raise
         return process
 
@@ -129,7 +144,8 @@ class BatchWorker:
                     raise GoneError("timeout", f"no answer within {timeout_s:g} s")
                 chunk = os.read(handle, 1 << 16)
                 if not chunk:
-                    raise GoneError("crash", f"the batch worker ended with status {process.wait()}")
+                    status = process.wait()
+                    raise GoneError("crash", f"the batch worker ended with status {status}", -status in KILLS)
                 self._buffer += chunk
         line, _, rest = bytes(self._buffer).partition(b"\n")
         self._buffer = bytearray(rest)

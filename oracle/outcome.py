@@ -42,10 +42,14 @@ class RawLabel:
 
 @dataclass(frozen=True)
 class RawFailure:
-    """Why a calculator returned nothing."""
+    """Why a calculator returned nothing.
+
+    `killed`: something outside ended its process (an operator, the kernel out of memory); it may go well next time.
+    """
 
     reason: FailureReason
     detail: str
+    killed: bool = False
 
 
 def labelled(structure: Atoms, label: RawLabel, method_hash: str) -> Atoms:

@@ -13,6 +13,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,8 @@ from oracle.outcome import RawFailure, RawLabel
 from oracle.settings import LabelSettings
 from oracle.worker import pack
 
+KILLS = frozenset({signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM})
+"""Signals that no calculation raises by itself."""
 MPI_PREFIXES = ("PMI_", "PMIX_", "OMPI_", "MPI_", "SLURM_", "HYDRA_", "PRTE_", "MV2_", "I_MPI_")
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "BLIS_NUM_THREADS")
 _ROOT = Path(__file__).resolve().parent.parent
@@ -89,7 +92,17 @@ class LabelRunner:
             scratch.mkdir(parents=True, exist_ok=True)
 
     def __call__(self, structure: Atoms) -> RawLabel | RawFailure:
-        """Label one structure. The log of a failed label stays in the scratch directory, where there is one."""
+        """Label one structure; one whose process something outside kills is begun anew, a few times.
+
+        The log of a failed label stays in the scratch directory, where there is one.
+        """
+        for _ in range(self.settings.tries):
+            result = self._once(structure)
+            if not (isinstance(result, RawFailure) and result.killed) or self._closed:
+                break
+        return result
+
+    def _once(self, structure: Atoms) -> RawLabel | RawFailure:
         directory = Path(tempfile.mkdtemp(prefix="label-", dir=self.scratch)).resolve()
         keep = False
         try:
@@ -98,7 +111,7 @@ class LabelRunner:
             result = self._run(directory)
             if isinstance(result, RawFailure) and self.scratch is not None:
                 keep = True
-                return RawFailure(result.reason, f"{result.detail} (log: {directory})")
+                return replace(result, detail=f"{result.detail} (log: {directory})")
             return result
         finally:
             if not keep:
@@ -158,7 +171,7 @@ def read_result(directory: Path, returncode: int, log: Path) -> RawLabel | RawFa
         signalled = -returncode if returncode < 0 else returncode - 128
         end = f"signal {signalled}" if signalled > 0 else f"exit status {returncode}"
         last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
-        return RawFailure("crash", f"the label process ended with {end}: {last[:300]}")
+        return RawFailure("crash", f"the label process ended with {end}: {last[:300]}", signalled in KILLS)
     return to_raw(json.loads(path.read_text()))
 
 

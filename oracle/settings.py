@@ -16,6 +16,7 @@ class LabelSettings(BaseModel):
     )
     n_parallel: int = Field(default=1, ge=1, description="costly labels that run at the same time")
     n_ranks: int = Field(default=1, ge=1, description="MPI ranks of one costly label; 1 runs without MPI")
+    tries: int = Field(default=3, ge=1, description="how often a label is begun that something outside kills")
     threads: int = Field(default=1, ge=1, description="OpenMP and BLAS threads of a label process")
     mpirun: tuple[str, ...] = Field(
         default=("mpirun", "--oversubscribe", "--bind-to", "none"), description="MPI launcher; '-n N' is appended"

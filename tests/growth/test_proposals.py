@@ -1,6 +1,7 @@
 """Growth in time, step by step as a campaign takes it: what is sure passes, what is new or in doubt is told."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -168,6 +169,22 @@ def test_what_an_old_model_found_is_converged_on_the_new_one() -> None:
     assert len(entries) == 1
     assert entries[0].current
     assert max(p.found for p in entries[0].processes) > 4  # what the old model's searches found is counted on
+
+
+def test_where_a_process_is_gone_from_a_new_model_searches_are_counted_anew() -> None:
+    crystal = slab("Al")
+    table = EventTable(EMTModel(["Al"]), KineticSettings.model_validate({"table": TABLE}).table)
+    table.transitions(crystal, np.random.default_rng(0))
+    (old,) = [entry for known in table.entries.values() for entry in known]
+    hop = old.processes[0]
+    old.n_searches = 100
+    old.processes = [replace(hop, found=100), replace(hop, saddle=0 * hop.saddle, final=0 * hop.final, found=100)]
+    table.renew(EMTModel(["Al"]))
+    table.transitions(crystal, np.random.default_rng(1))
+    (new,) = [entry for known in table.entries.values() for entry in known]
+    assert min(process.barrier for process in new.processes) == pytest.approx(hop.barrier, abs=0.002)
+    assert 4 <= new.n_searches <= 8
+    assert sum(process.found for process in new.processes) <= new.n_searches
 
 
 def test_a_strained_crystal_has_other_barriers() -> None:

@@ -30,6 +30,11 @@ POISON = """
     def poisoned(self, atoms, *arguments, **keywords):
         print("chatter that must not reach the replies", flush=True)
         first = atoms.symbols[0]
+        if first == "Au":
+            with open(os.environ["PIDS"], "a") as file:
+                file.write(f"{os.getpid()}\\n")
+            if len(open(os.environ["PIDS"]).readlines()) <= int(os.environ.get("DEATHS", "0")):
+                os.kill(os.getpid(), 9)
         if first == "He":
             child = subprocess.Popen(["sleep", "600"])
             with open(os.environ["PIDS"], "a") as file:
@@ -52,7 +57,8 @@ POISON = """
 
 @pytest.fixture
 def poison(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Have EMT in child processes hang on He, exit on Ne, not converge on Ar, crash on Kr; return the file of pids."""
+    """Have EMT in child processes hang on He, exit on Ne, not converge on Ar, crash on Kr, and be killed the first
+    `DEATHS` times on Au; return the file of pids."""
     (tmp_path / "sitecustomize.py").write_text(textwrap.dedent(POISON))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("PIDS", str(tmp_path / "pids"))
@@ -184,6 +190,44 @@ def test_a_worker_that_died_between_two_batches_is_replaced(emt, cluster):
         labeller._batch._process.kill()
         labeller._batch._process.wait()
         assert labeller([cluster])[0].info["REF_energy"] == first.info["REF_energy"]
+
+
+@pytest.mark.parametrize("costly", [True, False])
+@pytest.mark.parametrize("deaths", [2, 3])
+def test_what_something_outside_kills_is_begun_anew(poison, emt, monkeypatch, costly, deaths):
+    monkeypatch.setattr(type(emt), "cheap", property(lambda self: not costly))
+    monkeypatch.setenv("DEATHS", str(deaths))
+    with Labeller(emt, LabelSettings(tries=3)) as labeller:
+        outcomes = labeller([pair("Cu"), pair("Au"), pair("Al")])
+    assert isinstance(outcomes[0], Atoms)
+    assert isinstance(outcomes[2], Atoms)
+    assert len(read_pids(poison, 3)) == 3
+    if deaths < 3:
+        assert outcomes[1].info["REF_energy"] == label([pair("Au")], emt)[0].info["REF_energy"]
+    else:
+        assert outcomes[1].reason == "crash"
+
+
+def test_a_worker_that_is_killed_while_it_starts_is_started_anew(emt, monkeypatch):
+    started, popen = [], subprocess.Popen
+
+    def start(*arguments, **keywords):
+        child = popen(*arguments, **keywords)
+        started.append(child)
+        if len(started) <= 2:
+            child.kill()
+        return child
+
+    monkeypatch.setattr("oracle.batch.subprocess.Popen", start)
+    with Labeller(emt) as labeller:
+        assert isinstance(labeller([pair("Cu")])[0], Atoms)
+    assert len(started) == 3
+
+
+def test_a_worker_that_cannot_start_says_so_at_once(emt, monkeypatch):
+    monkeypatch.setattr(sys, "executable", "false")
+    with Labeller(emt) as labeller, pytest.raises(RuntimeError, match="does not start"):
+        labeller([pair("Cu")])
 
 
 def test_an_interrupted_batch_leaves_no_stale_replies(emt, structures):
@@ -348,7 +392,8 @@ def test_ranks_need_mpirun(monkeypatch, tmp_path):
 def test_a_silent_death_has_words(tmp_path):
     log = tmp_path / "output.txt"
     log.write_text("")
-    assert read_result(tmp_path, 137, log) == RawFailure("crash", "the label process ended with signal 9: no output")
+    killed = RawFailure("crash", "the label process ended with signal 9: no output", killed=True)
+    assert read_result(tmp_path, 137, log) == killed
 
 
 def test_a_cache_pays_once(emt, cluster, tmp_path, monkeypatch):

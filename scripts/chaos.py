@@ -1,0 +1,239 @@
+"""Kill a campaign again and again, anywhere: is a label lost, paid for twice, is a process left behind?
+
+    python scripts/chaos.py --kills 100
+    python scripts/chaos.py --kills 20 --config growth/configs/al_gpaw.yaml --set initial.n=16 --wait 60
+    python scripts/chaos.py --kills 5 --set growth.n_atoms=16      (a few minutes)
+
+SIGKILL after random waits, in turn to the driver, the learner, an oracle, a surrogate and a label's process of a
+campaign on a private Ray. Where the driver has died, its processes are given time to end, then the same command is
+started again. A campaign that finishes is followed by the next seed until all kills are done. At last the same ones
+run in peace. The dataset is read after every kill: all labels that were there must be there, whole, each of them once.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+import time
+import warnings
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from oracle import Dataset
+from oracle.durable import read_lines, write_whole
+from scripts.surrogates.page import table
+
+ROOT = Path(__file__).resolve().parents[1]
+VICTIMS = {
+    "driver": "growth/run.py",
+    "learner": "ray::Learner",
+    "oracle": "ray::Oracle",
+    "surrogate": "ray::Surrogate",
+    "label": "oracle.worker",
+}
+GRACE_S = 40.0
+"""In which the processes of a driver that died must have ended."""
+
+
+class Chaos:
+    """Campaigns under fire in one folder.
+
+    Args:
+        folder: run directories lie there. config, overrides: of the campaigns. rng: draws waits and victims.
+        wait_s: mean time between two kills.
+    """
+
+    def __init__(self, folder: Path, config: Path, overrides: list[str], rng: random.Random, wait_s: float) -> None:
+        self.folder, self.config, self.overrides, self.rng, self.wait_s = folder, config, overrides, rng, wait_s
+        self.kills: Counter[str] = Counter()
+        self.missed: Counter[str] = Counter()
+        self.orphans: list[str] = []
+        self.unreadable: list[str] = []
+        self.lost: list[str] = []
+        self.seen: set[str] = set()
+        self.n_starts = 0
+
+    def command(self, run: Path, seed: int) -> list[str]:
+        """The one command of a campaign."""
+        sets = [word for override in (*self.overrides, f"seed={seed}") for word in ("--set", override)]
+        return [sys.executable, str(ROOT / "growth" / "run.py"), str(self.config), "--run-dir", str(run), *sets]
+
+    def start(self, run: Path, seed: int) -> subprocess.Popen[bytes]:
+        """The campaign, or its resumption."""
+        self.n_starts += 1
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "RAY_USAGE_STATS_ENABLED": "0"}
+        log = (self.folder / f"{run.name}.log").open("ab")
+        return subprocess.Popen(self.command(run, seed), env=environment, stdout=log, stderr=log)
+
+    def under_fire(self, run: Path, seed: int, n_kills: int) -> int:
+        """One campaign to its end, with at most so many kills; how many there were."""
+        self.seen = set()
+        process, done, names = self.start(run, seed), 0, list(VICTIMS)
+        deadline = self._next()
+        while process.poll() is None or process.returncode != 0:
+            if process.poll() is not None:
+                raise RuntimeError(f"{run}: the command ended with {process.returncode}; see {run}.log")
+            time.sleep(0.2)
+            if done >= n_kills or time.monotonic() < deadline:
+                continue
+            kind = names[done % len(names)]
+            family = self._family(process.pid)
+            there = [each for each in family if _is(each, kind, process.pid)]
+            deadline = self._next()
+            if not there:
+                self.missed[kind] += 1
+                names = names[1:] + names[:1]
+                continue
+            self.rng.choice(there).kill()
+            self.kills[kind] += 1
+            done += 1
+            if kind == "driver":
+                process.wait()
+                self._await_end(family)
+                self.check(run)
+                process = self.start(run, seed)
+            else:
+                self.check(run)
+        self._await_end(self._family(process.pid))
+        self.check(run)
+        return done
+
+    def check(self, run: Path) -> None:
+        """The dataset as a stranger reads it now."""
+        if not (run / "dataset" / "segments").is_dir():
+            return
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            dataset = Dataset.read(run / "dataset")
+            problems = [*map(str, warned), *dataset.verify()]
+        self.unreadable += problems
+        now = set(dataset.uids)
+        self.lost += sorted(self.seen - now)
+        self.seen |= now
+
+    def _next(self) -> float:
+        return time.monotonic() + self.rng.expovariate(1 / self.wait_s)
+
+    def _family(self, pid: int) -> list[psutil.Process]:
+        try:
+            parent = psutil.Process(pid)
+            return [parent, *parent.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
+
+    def _await_end(self, family: list[psutil.Process]) -> None:
+        """Whoever is left of a driver's processes after a time is an orphan, and ended."""
+        _, left = psutil.wait_procs(family, timeout=GRACE_S)
+        for each in left:
+            try:
+                self.orphans.append(" ".join(each.cmdline())[:120])
+                each.kill()
+            except psutil.NoSuchProcess:
+                continue
+
+
+def _is(process: psutil.Process, kind: str, driver: int) -> bool:
+    try:
+        if kind == "driver":
+            return process.pid == driver
+        return any(VICTIMS[kind] in word for word in process.cmdline())
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return False
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """What a campaign came to: labels, those that the log of labels has twice, and the crystals' energies, eV/atom."""
+    made = Counter(line["uid"] for line in read_lines(run / "dataset" / "provenance.jsonl") if "uid" in line)
+    summary = json.loads((run / "summary.json").read_text())
+    return {
+        "labels": summary["labels"],
+        "failed": summary["label_failures"],
+        "twice": sorted(uid for uid, n in made.items() if n > 1),
+        "energies": [walker["energy"] / walker["n_atoms"] for walker in summary["walkers"]],
+    }
+
+
+def page(found: dict[str, Any], command: str) -> str:
+    """The results as Markdown."""
+    kills = ", ".join(f"{n} {kind}" for kind, n in found["kills"].items())
+    rows = [
+        [str(seed), *(told for of in (under, peace) for told in (str(of["labels"]), _energies(of)))]
+        for seed, (under, peace) in enumerate(zip(found["under_fire"], found["in_peace"], strict=True))
+    ]
+    head = ["seed", "labels under fire", "eV/atom", "labels in peace", "eV/atom"]
+    lines = [
+        "# Killed at any moment",
+        "",
+        " ".join((__doc__ or "").split("\n\n")[-1].split()),
+        "",
+        f"`{command}`: {sum(found['kills'].values())} kills ({kills}), {found['starts']} starts, "
+        f"{found['minutes']:.0f} minutes. **{len(found['lost'])} labels lost, {len(found['twice'])} paid for twice, "
+        f"{len(found['orphans'])} processes left behind, {len(found['unreadable'])} times unreadable.**",
+        "",
+        *table(head, rows),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _energies(of: dict[str, Any]) -> str:
+    return ", ".join(f"{energy:.4f}" for energy in of["energies"])
+
+
+def main() -> None:
+    """Kill, compare, tell; exit code 1 where anything was lost, doubled, left behind or unreadable."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100)
+    parser.add_argument("--config", type=Path, default=ROOT / "growth" / "configs" / "al_emt.yaml")
+    parser.add_argument("--set", dest="overrides", action="append", default=[], help="section.key=value")
+    parser.add_argument("--wait", type=float, default=6.0, help="mean seconds between two kills")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--folder", type=Path, default=Path("runs") / "chaos", help="for the run directories")
+    parser.add_argument("--out", type=Path, default=None, help="folder for chaos.json and chaos.md; default: FOLDER")
+    given = parser.parse_args()
+    folder, out = given.folder.absolute(), (given.out or given.folder).absolute()
+    if folder.exists():
+        print(f"error: {folder} is there; choose another --folder", file=sys.stderr)
+        sys.exit(2)
+    folder.mkdir(parents=True, mode=0o700)
+    chaos = Chaos(folder, given.config, given.overrides, random.Random(given.seed), given.wait)
+    began, done, runs = time.monotonic(), 0, 0
+    while done < given.kills:
+        done += chaos.under_fire(folder / f"fire{runs}", runs, given.kills - done)
+        runs += 1
+        print(f"{done} of {given.kills} kills, {runs} campaigns done", flush=True)
+    minutes = (time.monotonic() - began) / 60
+    for seed in range(runs):
+        peace = chaos.start(folder / f"peace{seed}", seed)
+        if peace.wait() != 0:
+            raise RuntimeError(f"the undisturbed campaign {seed} ended with {peace.returncode}")
+    under = [outcome(folder / f"fire{seed}") for seed in range(runs)]
+    found = {
+        "kills": dict(chaos.kills),
+        "not_there": dict(chaos.missed),
+        "starts": chaos.n_starts - runs,
+        "minutes": minutes,
+        "lost": chaos.lost,
+        "twice": [uid for of in under for uid in of["twice"]],
+        "orphans": chaos.orphans,
+        "unreadable": chaos.unreadable,
+        "under_fire": under,
+        "in_peace": [outcome(folder / f"peace{seed}") for seed in range(runs)],
+    }
+    out.mkdir(parents=True, exist_ok=True)
+    words = [f"--kills {given.kills}", *(f"--set {override}" for override in given.overrides)]
+    write_whole(out / "chaos.json", json.dumps(found, indent=1) + "\n")
+    write_whole(out / "chaos.md", page(found, " ".join(["python scripts/chaos.py", *words])))
+    print((out / "chaos.md").read_text())
+    if found["lost"] or found["twice"] or found["orphans"] or found["unreadable"]:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()
