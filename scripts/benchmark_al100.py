@@ -7,11 +7,12 @@
 EMT, and every surrogate that learnt from clusters alone, may have the mechanism wrong: density-functional theory puts
 the exchange far below the hop (Feibelman 1990). The slab is 3 x 3 with k-points along it, its lowest layer held.
 
-Each round: the surrogate relaxes the adatom in its hollow and searches for what can happen to it; the minimum, the
-saddles of the lowest hop and the lowest exchange, and the process that the committee is least sure of are labelled; the
-surrogate learns them. It ends when both barriers agree with the oracle's within the aim. The oracle's barrier is the
-difference of its energies at the surrogate's minimum and saddle; what force it feels there says how near its own they
-are. At last the adatom is left to itself on the first and on the last surrogate.
+Each round: the surrogate relaxes the adatom in its hollow and searches for what can happen to it, in one event, or in
+two through a minimum in which the adatom has sunk into the layer; the minimum, the highest points of the lowest hop and
+the lowest exchange, what the exchange goes through, and the process that the committee is least sure of are labelled;
+the surrogate learns them. It ends when both barriers agree with the oracle's within the aim. The oracle's barrier is
+the difference of its energies at the surrogate's minimum and saddle; what force it feels there says how near its own
+they are. At last the adatom is left to itself on the first and on the last surrogate.
 """
 
 import argparse
@@ -19,7 +20,7 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from growth.event_table import EventTable, TableSettings, Transition
 from growth.events import State
 from growth.initial_set import InitialSettings, given_labels, initial_structures
 from growth.kmc import KineticGrowth, KineticSettings
+from growth.periodic import nearest_images
 from growth.relax import Relaxed, movable_atoms, relax
 from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, train, update
 from oracle import Dataset, LabelSettings, Method, uid
@@ -150,35 +152,97 @@ def learnt(committee: Committee, slabs: Sequence[Atoms], others: Sequence[Atoms]
     return result.committee if result.promoted else first_surrogate([*others, *slabs], settings)
 
 
-def lowest(model: EnergyModel, table: EventTable, settings: Settings, seed: int) -> tuple[Relaxed, list[Transition]]:
-    """The adatom at rest, and what it can do, converged on this very slab, lowest barrier first."""
-    minimum = relax([with_adatom(settings)], model, table.settings.saddles.fmax, 400)[0]
-    crystal = minimum.structure
-    found = table.transitions(crystal, np.random.default_rng(seed), np.array([len(crystal) - 1]))
-    by_process = {id(t.process): t for t in found}
+@dataclass(frozen=True, eq=False)
+class Way:
+    """One way of the adatom out of its hollow: one event, or two through a minimum in which it lies in the layer.
+
+    Attributes:
+        kind: hop; exchange (another atom is the adatom now); absorbed (none is: ten atoms lie in the layer); row (a row
+            of atoms has moved, which a cell three atoms wide makes easy); still.
+        barrier, std: eV, from the hollow to the highest point, and the std of the members' own.
+        saddle: the crystal at its highest point. via: the minimum between, where there is one, via_height eV up.
+    """
+
+    kind: str
+    barrier: float
+    std: float
+    saddle: Atoms
+    via: Atoms | None = None
+    via_height: float = float("nan")
+
+
+def mechanism(before: Atoms, after: Atoms) -> str:
+    """What has become of the adatom, the last atom of `before`; see `Way.kind`."""
+    far = 1.0  # Å
+    layer = float(np.sort(before.positions[:, 2])[-2])
+    above = np.flatnonzero(after.positions[:, 2] > layer + far)
+    if len(above) != 1:
+        return "absorbed"
+    if above[0] != len(before) - 1:
+        return "exchange"
+    moved = np.linalg.norm(nearest_images(after.positions - before.positions, before), axis=1) > far
+    if moved[:-1].any():
+        return "row"
+    return "hop" if moved[-1] else "still"
+
+
+def ways(model: EnergyModel, settings: Settings, seed: int) -> tuple[Atoms, list[Way]]:
+    """The adatom at rest, and what can become of it, lowest first; on a landscape looked at for the first time."""
+    fmax, rng = settings.table.saddles.fmax, np.random.default_rng(seed)
+    start = relax([with_adatom(settings)], model, fmax, 400)[0]
+    crystal, table = start.structure, EventTable(model, settings.table)
+    found = []
+    for transition in converged(table, crystal, [len(crystal) - 1], rng):
+        end = relax([transition.after(crystal)], model, fmax, 400)[0]
+        first = Way(mechanism(crystal, end.structure), *above(model, start, transition.at_saddle(crystal)))
+        found.append(first)
+        if first.kind != "absorbed" or any(way.via is not None for way in found):
+            continue
+        lengths = np.linalg.norm(nearest_images(end.structure.positions - crystal.positions, crystal), axis=1)
+        for onward in converged(table, end.structure, np.argsort(-lengths)[:2].tolist(), rng):
+            kind = mechanism(crystal, relax([onward.after(end.structure)], model, fmax, 400)[0].structure)
+            second = Way(kind, *above(model, start, onward.at_saddle(end.structure)), via=end.structure)
+            highest = max(first, second, key=lambda way: way.barrier)
+            found.append(replace(highest, kind=kind, via=end.structure, via_height=end.energy - start.energy))
+    return crystal, sorted(found, key=lambda way: way.barrier)
+
+
+def converged(table: EventTable, crystal: Atoms, atoms: list[int], rng: np.random.Generator) -> list[Transition]:
+    """What can happen around some atoms, one of each kind, converged on this very crystal, lowest first."""
+    by_process = {id(t.process): t for t in table.transitions(crystal, rng, np.array(atoms))}
     exact = [t for t in table.converged_on(crystal, list(by_process.values())) if t is not None]
-    return minimum, sorted(exact, key=lambda t: t.process.barrier)
+    return sorted(exact, key=lambda t: t.process.barrier)
 
 
-def questions(crystal: Atoms, found: Sequence[Transition]) -> dict[str, Transition]:
-    """The lowest hop, the lowest exchange, and of the others the one that the committee is least sure of."""
-    asked: dict[str, Transition] = {}
+def above(model: EnergyModel, start: Relaxed, saddle: Atoms) -> tuple[float, float, Atoms]:
+    """How far a saddle lies above the start, eV, and the std of the members' own values; and the saddle."""
+    found = model([saddle])
+    members = found.member_energies[:, 0] - start.member_energies.ravel()
+    return float(found.energies[0]) - start.energy, float(members.std()), saddle
+
+
+def questions(found: Sequence[Way]) -> dict[str, Way]:
+    """The lowest hop, the lowest exchange, and of the others that lie low the one least sure."""
+    asked: dict[str, Way] = {}
     for kind in KINDS:
-        of_kind = [t for t in found if t.process.kind == kind]
+        of_kind = [way for way in found if way.kind == kind]
         if of_kind:
             asked[kind] = of_kind[0]
-    others = [t for t in found if all(t is not known for known in asked.values())]
+    highest = max((way.barrier for way in asked.values()), default=np.inf) + 0.2
+    others = [way for way in found if all(way is not known for known in asked.values()) and way.barrier < highest]
     if others:
-        asked["other"] = max(others, key=lambda t: t.process.barrier_std)
+        asked["other"] = max(others, key=lambda way: way.std)
     return asked
 
 
-def structures_of(minimum: Relaxed, asked: dict[str, Transition]) -> dict[str, Atoms]:
-    """What is labelled in a round, by what it is."""
-    structures = {"minimum": minimum.structure.copy()}
-    structures |= {name: t.at_saddle(minimum.structure) for name, t in asked.items()}
+def structures_of(minimum: Atoms, asked: dict[str, Way]) -> dict[str, Atoms]:
+    """What is labelled in a round, by what it is: the minimum, the saddles, and what the exchange goes through."""
+    structures = {"minimum": minimum.copy()} | {name: way.saddle.copy() for name, way in asked.items()}
+    via = next((way.via for way in asked.values() if way.via is not None), None)
+    if via is not None:
+        structures["via"] = via.copy()
     for name, structure in structures.items():
-        structure.info = {"config_type": "minimum" if name == "minimum" else f"saddle_{name}"}
+        structure.info = {"config_type": f"saddle_{name}" if name in asked else name}
     return structures
 
 
@@ -188,16 +252,15 @@ def labels_of(structures: dict[str, Atoms], dataset: Dataset, method: Method) ->
     return {name: label for name, label in found.items() if label is not None}
 
 
-def compared(minimum: Relaxed, asked: dict[str, Transition], labels: dict[str, Atoms]) -> dict[str, Found]:
+def compared(asked: dict[str, Way], labels: dict[str, Atoms]) -> dict[str, Found]:
     """Barriers of the surrogate and of the oracle, eV, and the oracle's largest force at the saddle, eV/Å."""
     rows: dict[str, Found] = {}
-    for name, transition in asked.items():
-        process = transition.process
-        row: Found = {"kind": process.kind, "barrier": process.barrier, "std": process.barrier_std}
+    for name, way in asked.items():
+        row: Found = {"kind": way.kind, "barrier": way.barrier, "std": way.std, "two_steps": way.via is not None}
         if name in labels and "minimum" in labels:
             saddle = labels[name]
             row["oracle"] = saddle.get_potential_energy() - labels["minimum"].get_potential_energy()
-            forces = saddle.get_forces(apply_constraint=False)[movable_atoms(minimum.structure)]
+            forces = saddle.get_forces(apply_constraint=False)[movable_atoms(saddle)]
             row["oracle_force"] = float(np.linalg.norm(forces, axis=1).max())
         rows[name] = row
     return rows
@@ -248,23 +311,21 @@ class Campaign:
 
     def round(self, dataset: Dataset, number: int) -> None:
         """Search, ask, compare; what was learnt is the next round's surrogate."""
-        model = CommitteeModel(self.surrogate(number))
-        table = EventTable(model, self.settings.table)
-        before = self.folder / "table.json.gz"
-        if before.exists():
-            table = EventTable.load(before, model)
-            table.renew(model)
-        minimum, found = lowest(model, table, self.settings, number)
-        table.save(before)
-        asked = questions(minimum.structure, found)
-        print(f"round {number}: " + ", ".join(f"{k} {t.process.barrier:.3f} eV" for k, t in asked.items()), flush=True)
+        minimum, found = ways(CommitteeModel(self.surrogate(number)), self.settings, number)
+        asked = questions(found)
+        print(
+            f"round {number}: " + ", ".join(f"{k} ({w.kind}) {w.barrier:.3f} eV" for k, w in asked.items()), flush=True
+        )
         structures = structures_of(minimum, asked)
-        n_before = len(dataset)
         self.label(dataset, list(structures.values()))
         labels = labels_of(structures, dataset, self.method)
         write(self.folder / f"round{number}.extxyz", list(labels.values()), format="extxyz")
-        rows = compared(minimum, asked, labels)
-        self.found["rounds"].append({"n_labels": n_before, "processes": rows, "n_found": len(found)})
+        rows = compared(asked, labels)
+        if "via" in labels and "minimum" in labels:
+            height = next(way.via_height for way in asked.values() if way.via is not None)
+            oracle = labels["via"].get_potential_energy() - labels["minimum"].get_potential_energy()
+            rows["via"] = {"height": height, "oracle": oracle}
+        self.found["rounds"].append({"n_labels": self.found["seen"][number], "processes": rows, "n_found": len(found)})
         self.keep(aim=self.settings.aim, n_others=len(self.others), method_hash=self.method.hash)
         self.surrogate(number + 1)
 
@@ -277,6 +338,7 @@ class Campaign:
                 committee = first_surrogate([*self.others, *slabs], self.settings)
             else:
                 committee = learnt(self.surrogate(number - 1), slabs, self.others, self.settings)
+            self.keep(seen=[*self.found.get("seen", [])[:number], len(slabs)])
             committee.save(directory, version=number)
         return Committee.load(directory)
 
@@ -306,8 +368,11 @@ def write_page(folder: Path, found: Found) -> None:
     rows = []
     for number, each in enumerate(found["rounds"]):
         cells = [part for kind in KINDS for part in cell(each["processes"].get(kind))]
-        rows.append([str(number), str(each["n_labels"]), *cells])
-    head = ["round", "labels of slabs before", "hop", "oracle", "its force", "exchange", "oracle", "its force"]
+        via = each["processes"].get("via")
+        sunk = [f"{via['height']:.3f}", f"{via['oracle']:.3f}"] if via else ["", ""]
+        rows.append([str(number), str(each["n_labels"]), *cells, *sunk])
+    head = ["round", "labels of slabs", *("hop", "oracle", "its force", "exchange", "oracle", "its force")]
+    head += ["sunk into the layer", "oracle"]
     lines = ["# Does an adatom on Al(100) hop or exchange?", "", *(__doc__ or "").split("\n\n")[2:]]
     lines = [line.strip("\n").replace("\n", " ") if " " in line else line for line in lines]
     page = [lines[0], ""]
@@ -316,7 +381,8 @@ def write_page(folder: Path, found: Found) -> None:
     page += [
         f"`{COMMAND}`: {found.get('n_others', 0)} labels of clusters of earlier runs to begin with. Barriers in eV, of "
         "the surrogate ± the std of its members' own barriers, and of the oracle at the same structures; the oracle's "
-        "largest force on a free atom at the saddle in eV/Å. EMT: hop 0.215, exchange 0.671 eV.",
+        "largest force on a free atom at the saddle in eV/Å. Where the exchange goes through a minimum in which the "
+        "adatom has sunk into the layer, how high that lies. EMT: hop 0.215, exchange 0.671 eV.",
         "",
         *page_table(head, rows),
     ]
