@@ -15,14 +15,26 @@ from growth.run_directory import RunDirectory
 from growth.split import split
 from growth.turns import Request
 from oracle import Dataset, FailedLabel, Method, uid
+from oracle.cache import LabelCache
 
 
 class Labels:
-    """The labels of a run: the dataset, how wrong the surrogate was before each, and the calibration from it."""
+    """The labels of a run: the dataset, how wrong the surrogate was before each, and the calibration from it.
 
-    def __init__(self, dataset: Dataset, run: RunDirectory, config: Config) -> None:
+    Args:
+        dataset: open. run: the open run directory. config: the resolved settings.
+        n_known: of a run that goes back to an earlier point, how many labels it had there. Those after it are paid for,
+            and not known until the oracle is asked for them again.
+    """
+
+    def __init__(self, dataset: Dataset, run: RunDirectory, config: Config, n_known: int | None = None) -> None:
         self.method = Method.from_dict(config.oracle.method)
         self._dataset, self._run, self._config = dataset, run, config
+        self._ahead = set() if n_known is None else set(dataset.uids[n_known:])
+        self._paid = LabelCache(run.paid) if config.oracle.cache is None else None
+        if self._paid is not None:
+            for label in filter(None, map(dataset.find, self._ahead)):
+                self._paid.put(label)
         self._failed = {uid(f.structure, self.method.hash): f for f in dataset.failures()}
         lines = run.lines("metrics")
         self._errors: list[dict[str, Any]] = [line for line in lines if line["what"] == "error"]
@@ -31,10 +43,10 @@ class Labels:
         self.calibrate(max((line["version"] for line in lines if line["what"] == "model"), default=0))
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return len(self._dataset) - len(self._ahead)
 
     def uids(self) -> set[str]:
-        return set(self._dataset.uids)
+        return set(self._dataset.uids) - self._ahead
 
     def budget_left(self, asked: int) -> float:
         """Labels that may still be asked for; those that the run was given cost nothing."""
@@ -48,11 +60,12 @@ class Labels:
         self.given = {uid(structure, self.method.hash) for structure in labelled}
         self.n_given = len(self.given)
         self._run.append("metrics", {"what": "given", "n_labels": self.n_given})
-        self._dataset.add(labelled)
+        self._add(labelled)
 
     def split(self) -> tuple[list[Atoms], list[Atoms]]:
         """Training and validation structures."""
-        return split(self._dataset.structures(), self._config.learner.validation_fraction)
+        known = [structure for structure in self._dataset if structure.info["uid"] not in self._ahead]
+        return split(known, self._config.learner.validation_fraction)
 
     def key(self, structure: Atoms) -> str:
         """The uid of a structure."""
@@ -61,7 +74,7 @@ class Labels:
     def known(self, structure: Atoms) -> Atoms | FailedLabel | None:
         """What the oracle has said of a structure before, in this run or the one that it goes on from."""
         key = self.key(structure)
-        return self._dataset.find(key) or self._failed.get(key)
+        return (None if key in self._ahead else self._dataset.find(key)) or self._failed.get(key)
 
     def split_for_update(self, unseen: set[str]) -> tuple[list[Atoms], list[Atoms], list[Atoms]]:
         """New training structures, those to replay, and the validation set."""
@@ -77,7 +90,9 @@ class Labels:
         """
         labelled = [outcome for outcome in outcomes if isinstance(outcome, Atoms)]
         failed = [outcome for outcome in outcomes if isinstance(outcome, FailedLabel)]
-        new = set(self._dataset.add(labelled))
+        new = self._add(labelled)
+        if self._paid is not None and not self._config.deterministic:
+            self._paid.forget(new)
         if failed:
             self._dataset.add_failures(failed)
             self._failed |= {uid(f.structure, self.method.hash): f for f in failed}
@@ -90,6 +105,27 @@ class Labels:
             if isinstance(outcome, Atoms) and request.forces is not None and outcome.info["uid"] in new:
                 self._note_error(request, outcome, seconds / len(requests))
         self.calibrate(self._version)
+
+    def recover(self) -> None:
+        """Keep labels that were paid for before an interruption and not asked for again."""
+        if self._paid is not None:
+            left = [label for label in self._paid if label.info["method_hash"] == self.method.hash]
+            for label in left:
+                label.info |= {"config_type": "growth", "reason": "recovered"}
+            self._add(left)
+            self._paid.forget(self.uids())
+
+    def settle(self) -> None:
+        """Let the oracle forget labels that are known, and safe in the dataset."""
+        if self._paid is not None:
+            self._paid.forget(self.uids())
+
+    def _add(self, labelled: Sequence[Atoms]) -> set[str]:
+        """Keep labels; the uids of those that were not known."""
+        uids = {self.key(structure) for structure in labelled}
+        new = set(self._dataset.add(labelled)) | (uids & self._ahead)
+        self._ahead -= uids
+        return new
 
     @property
     def per_query(self) -> float:

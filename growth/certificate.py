@@ -26,6 +26,7 @@ from growth.pool import Pool, Task
 from growth.relax import Relaxed
 from growth.run_directory import RunDirectory
 from oracle import Dataset, FailedLabel, Method, uid
+from oracle.cache import LabelCache
 
 CERTIFICATE = 5
 """First word of the seed of the random stream that draws steps (the loop has 1 to 4)."""
@@ -283,6 +284,7 @@ def certify(
     with Dataset.open(run.path / "certificate", method=method) as held_out:
         wanted = [site for step in steps for site in step.to_label]
         labels = label_unseen([*wanted, *whole], held_out, dataset, method.hash, pool, report)
+        LabelCache(run.paid).forget(held_out.uids)  # safe here, and not to be learnt from
         result = step_errors(steps, labels, method.hash)
         finals = [final_point(crystal, labels.get(uid(crystal, method.hash))) for crystal in crystals]
         result["final"] = finals

@@ -120,6 +120,11 @@ class Config(Section):
     name: str = "run"
     seed: int = Field(0, ge=0, description="random seed of the campaign")
     pool: Literal["ray", "serial"] = "ray"
+    deterministic: bool = Field(
+        False,
+        description="one step of every walker at a time, and answers in the order of the questions: the same crystals "
+        "and dataset, bit for bit, whatever the number of actors, their speed and interruptions; slower",
+    )
     walkers: int = Field(2, ge=1, description="crystals that grow side by side")
     structure: SeedSettings = Field(SeedSettings(), description="the seed crystal")
     growth: GrowthSettings = GrowthSettings()
@@ -136,6 +141,9 @@ class Config(Section):
     def _agree(self) -> "Config":
         if self.oracle.max_atoms is not None and self.growth.kinetics == "kmc":
             raise ValueError("oracle.max_atoms: expected none with growth.kinetics kmc, whose events are not carved")
+        if self.deterministic and (self.growth.kinetics == "kmc" or self.budget.hours is not None):
+            what = "growth.kinetics: kmc, whose actors remember events" if self.budget.hours is None else "budget.hours"
+            raise ValueError(f"deterministic: expected false with {what}")
         return self
 
 

@@ -29,7 +29,7 @@ from growth.config import Config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
 from growth.initial_set import given_labels, given_model, initial_structures
-from growth.pool import Done, Pool, Task
+from growth.pool import Done, OrderedPool, Pool, Task
 from growth.questions import Questions
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, apply, boltzmann, init
@@ -65,16 +65,21 @@ class Campaign:
     def __init__(
         self, config: Config, run: RunDirectory, dataset: Dataset, pool: Pool, seed: Atoms, report: Report
     ) -> None:
-        self.config, self.run_directory, self.pool, self.report, self.seed = config, run, pool, report, seed
-        self.labels = Labels(dataset, run, config)
-        self.models = Models(run, pool)
-        self.questions = Questions(pool, self.labels, self.models, config)
+        self.config, self.run_directory, self.report, self.seed = config, run, report, seed
+        self.pool = OrderedPool(pool) if config.deterministic else pool
+        state = run.read_json("state/checkpoint.json") or {}
+        self._mark: dict[str, int] = state.get("mark", {})
+        if config.deterministic:
+            run.return_to(self._mark)
+        self.labels = Labels(dataset, run, config, self._mark.get("labels", 0) if config.deterministic else None)
+        self.models = Models(run, self.pool)
+        self.questions = Questions(self.pool, self.labels, self.models, config)
         events = self._without_open_steps()
         self.walkers = self._restore_walkers(events)
         self._ratios = deque((line["doubt"] for line in events if line.get("doubt") is not None), maxlen=RECENT)
         self._n_proposed = 0
         self._started = time.monotonic()
-        state = run.read_json("state/checkpoint.json") or {}
+        self._round: dict[int, int] = {}
         self._elapsed_before = float(state.get("elapsed_s", 0.0))
         self._busy_before: dict[str, float] = state.get("busy_s", {})
         self.models.trained = set(state.get("trained_uids", []))
@@ -92,23 +97,34 @@ class Campaign:
         self._first_labels()
         self._first_model()
         while any(walker.status != "done" or walker.open for walker in self.walkers):
+            if self.config.deterministic and self._round_is_over():
+                self._begin_round()
             self._dispatch()
             self._react()
         while self.pool.pending():
             self._react()
+        self.labels.recover()
         self._learn(least=1)
         while self.pool.pending("learner"):
             self._react()
+        if self.config.deterministic:
+            self._begin_round()
         self.checkpoint()
 
     def checkpoint(self) -> None:
-        """Write what the other files do not say: clocks and which labels the model has seen."""
+        """Write what the other files do not say: clocks and which labels the model has seen.
+
+        Of a deterministic run only between two rounds, for it goes on from there.
+        """
+        if self.config.deterministic and self.run_directory.mark() | {"labels": len(self.labels)} != self._mark:
+            return
         self.run_directory.write_json(
             "state/checkpoint.json",
             {
                 "elapsed_s": self.elapsed,
                 "busy_s": self.busy,
                 "trained_uids": sorted(self.models.trained),
+                "mark": self._mark,
             },
         )
 
@@ -123,6 +139,20 @@ class Campaign:
         return {role: self._busy_before.get(role, 0.0) + s for role, s in self.pool.busy_seconds.items()}
 
     # ------------------------------------------------------------------ start
+
+    def _round_is_over(self) -> bool:
+        """Whether every walker that is not done has taken its step and nothing is under way."""
+        stepped = [w.status == "ready" and w.state.step > self._round.get(w.index, -1) for w in self.walkers]
+        return not self.pool.pending() and all(
+            done or walker.status == "done" for done, walker in zip(stepped, self.walkers, strict=True)
+        )
+
+    def _begin_round(self) -> None:
+        """Let every walker take one step more, and note where the run stands: interrupted, it goes on from here."""
+        self._round = {walker.index: walker.state.step for walker in self.walkers}
+        self._mark = {**self.run_directory.mark(), "labels": len(self.labels)}
+        self.checkpoint()
+        self.labels.settle()
 
     def _without_open_steps(self) -> list[dict[str, Any]]:
         """The log, in which steps that no answer has confirmed are taken back."""
@@ -193,12 +223,12 @@ class Campaign:
     def _dispatch(self) -> None:
         self._learn()
         for walker in sorted(self.walkers, key=lambda walker: walker.state.step):  # who is behind comes first
-            if walker.status == "ready":
+            if walker.status == "ready" and walker.state.step <= self._round.get(walker.index, walker.state.step):
                 self._propose(walker)
         for walker in self.walkers:
             if not self.pool.pending("surrogate") and self._may_speculate(walker):
                 self._speculate(walker)
-        if not self.pool.pending():
+        if not self.pool.pending() and not (self.config.deterministic and self._round_is_over()):
             raise CampaignError(f"nothing left to do while walkers wait: {[w.status for w in self.walkers]}")
 
     def _propose(self, walker: Walker) -> None:
@@ -219,6 +249,7 @@ class Campaign:
         most = self.config.ask.speculate
         waits = self.labels.method.cheap or self.config.ask.learn_first
         most = (0 if waits else SPECULATE) if most is None else most
+        most = 0 if self.config.deterministic else most
         return walker.status == "labelling" and walker.turn.proposal is not None and len(walker.open) < most
 
     def _speculate(self, walker: Walker) -> None:

@@ -1,7 +1,7 @@
 """Who does the work: a pool takes tasks for the three parts and hands back what they returned.
 
 The loop knows only `Pool`. `SerialPool` does everything in this process, in order; `growth.actors.RayPool`
-does it on Ray.
+does it on Ray. `OrderedPool` makes either's answers come in the order of the questions.
 """
 
 import time
@@ -39,7 +39,9 @@ class Done:
 class Pool(Protocol):
     """Where tasks run."""
 
-    busy_seconds: dict[Role, float]
+    @property
+    def busy_seconds(self) -> dict[Role, float]:
+        """Seconds of work by role, summed over workers."""
 
     def share(self, value: Any) -> Any:
         """A handle of `value` that may stand among a task's arguments and travels once, however often it is used."""
@@ -122,6 +124,51 @@ class SerialPool:
         if role not in self._workers:
             self._workers[role] = self._make[role]()
         return self._workers[role]
+
+
+class OrderedPool:
+    """Another pool, whose results come in the order in which they were asked for, one at a time.
+
+    What follows from them then does not depend on how many workers there are and which of them is quick.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+        self._asked: deque[Task] = deque()
+        self._done: dict[int, Done] = {}
+
+    @property
+    def busy_seconds(self) -> dict[Role, float]:
+        return self._pool.busy_seconds
+
+    def share(self, value: Any) -> Any:
+        return self._pool.share(value)
+
+    def submit(self, task: Task) -> None:
+        self._asked.append(task)
+        self._pool.submit(task)
+
+    def withdraw(self, role: Role, keys: Collection[str]) -> bool:
+        """Never: what has been begun is a matter of chance."""
+        return False
+
+    def wait(self, timeout: float | None = None) -> list[Done]:
+        until = None if timeout is None else time.monotonic() + timeout
+        while self._asked and id(self._asked[0]) not in self._done:
+            left = None if until is None else until - time.monotonic()
+            if left is not None and left <= 0:
+                return []
+            self._done |= {id(done.task): done for done in self._pool.wait(left)}
+        return [self._done.pop(id(self._asked.popleft()))] if self._asked else []
+
+    def pending(self, role: Role | None = None) -> int:
+        return sum(role in (None, task.role) for task in self._asked)
+
+    def size(self, role: Role) -> int:
+        return self._pool.size(role)
+
+    def close(self) -> None:
+        self._pool.close()
 
 
 def without(queue: deque[T], keys: Collection[str], named: Sequence[str]) -> deque[T] | None:

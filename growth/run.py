@@ -30,7 +30,7 @@ from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
 from growth.process import absolute, stop_signals
 from growth.report import Progress, plot_run, print_summary, summarise
-from growth.run_directory import RunDirectory, read_seed
+from growth.run_directory import PAID, RunDirectory, read_seed
 from growth.seeds import make_seed
 from growth.workers import LearnerWorker, SurrogateWorker
 from oracle import Dataset, Method
@@ -98,7 +98,7 @@ def resolved(content: Mapping[str, Any]) -> Mapping[str, Any]:
 @contextlib.contextmanager
 def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
     """The pool that the config names, closed at the end; Ray is left as it was found."""
-    cache = config.oracle.cache and absolute(config.oracle.cache, "oracle.cache")
+    cache = absolute(config.oracle.cache, "oracle.cache") if config.oracle.cache else run_dir / PAID
     oracle = (config.oracle.method, config.oracle.labels, run_dir / "dataset" / "logs", cache)
     surrogate = (config.growth, config.surrogate.threads, config.surrogate.device)
     learner = (config.learner.network, config.learner.train, config.learner.update, config.learner.threads)

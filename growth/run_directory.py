@@ -51,6 +51,9 @@ MAY_CHANGE = {
     "learner.threads",
 }
 """Settings that a resumed run may have otherwise than it began: how far, with what means, how much is spent."""
+PAID = Path("state") / "paid"
+LOGS = ("events", "metrics", "relaxations", "dataset/failed_labels")
+"""What a run that goes back to a mark forgets the end of."""
 ONE_VALUE = {"oracle.method", "growth.species", "structure.surface_energies"}
 """Settings whose mapping is one value: given anew it replaces the old one, it does not add to it."""
 
@@ -79,6 +82,11 @@ class RunDirectory:
 
     def close(self) -> None:
         self._lock.release()
+
+    @property
+    def paid(self) -> Path:
+        """Where the oracle keeps labels until they are in the dataset, lest one is paid for twice."""
+        return self.path / PAID
 
     # ------------------------------------------------------------------ config
 
@@ -138,6 +146,21 @@ class RunDirectory:
     def lines(self, log: str) -> list[dict[str, Any]]:
         """The whole lines of `log`."""
         return read_lines(self.path / f"{log}.jsonl")
+
+    def mark(self) -> dict[str, int]:
+        """Where the logs and the models stand now, for `return_to`."""
+        sizes = {log: path.stat().st_size if (path := self.path / f"{log}.jsonl").exists() else 0 for log in LOGS}
+        return {**sizes, "models": max((int(path.name[1:]) for path in self._models()), default=0)}
+
+    def return_to(self, mark: Mapping[str, int]) -> None:
+        """Take back what the logs and the models have gained since a mark; without one, all of it."""
+        for log in LOGS:
+            path, size = self.path / f"{log}.jsonl", mark.get(log, 0)
+            if path.exists() and path.stat().st_size > size:
+                os.truncate(path, size)
+        for path in self._models():
+            if int(path.name[1:]) > mark.get("models", 0):
+                shutil.rmtree(path)
 
     def record_start(self, versions: Mapping[str, str]) -> None:
         """Note when, where and with what this process took the run up."""
@@ -212,11 +235,14 @@ class RunDirectory:
 
     def latest_model(self) -> tuple[int, dict[str, bytes]] | None:
         """Version and files of the newest model, if there is one."""
-        found = sorted((self.path / "models").glob("v[0-9][0-9][0-9][0-9]"))
+        found = self._models()
         if not found:
             return None
         version = int(found[-1].name[1:])
         return version, self.model(version)
+
+    def _models(self) -> list[Path]:
+        return sorted((self.path / "models").glob("v[0-9][0-9][0-9][0-9]"))
 
     def read_json(self, name: str) -> Any:
         """The content of NAME; None where there is no such file."""

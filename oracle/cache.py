@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ase import Atoms
@@ -28,12 +29,7 @@ class LabelCache:
 
     def get(self, uid: str) -> RawLabel | None:
         """Return the stored label, or None."""
-        for path in sorted((self.directory / uid[-2:]).glob(f"{uid}.*.extxyz")):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            if path.name != f"{uid}.{sha256(text)[:16]}.extxyz":
-                warnings.warn(f"{path}: content does not match its checksum; the label is made anew", stacklevel=2)
-                continue
-            structure = parse_frames(text)[0]
+        for structure in self._whole(self.directory.glob(f"{uid[-2:]}/{uid}.*.extxyz")):
             return RawLabel(
                 energy=float(structure.info["REF_energy"]),
                 free_energy=float(structure.info["REF_free_energy"]),
@@ -41,6 +37,25 @@ class LabelCache:
                 provenance={"cached": True},
             )
         return None
+
+    def __iter__(self) -> Iterator[Atoms]:
+        """Yield all structures, bare but for their labels: REF_ keys, uid and method_hash."""
+        yield from self._whole(self.directory.glob("??/*.extxyz"))
+
+    @staticmethod
+    def _whole(paths: Iterable[Path]) -> Iterator[Atoms]:
+        for path in sorted(paths):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            if path.name.split(".")[1] == sha256(text)[:16]:
+                yield parse_frames(text)[0]
+            else:
+                warnings.warn(f"{path}: content does not match its checksum; the label is made anew", stacklevel=3)
+
+    def forget(self, uids: Iterable[str]) -> None:
+        """Remove the labels of some uids; those that are not there are gone already."""
+        for uid in uids:
+            for path in (self.directory / uid[-2:]).glob(f"{uid}.*.extxyz"):
+                path.unlink(missing_ok=True)
 
     def put(self, structure: Atoms) -> None:
         """Store a labelled structure under the uid in its `info`."""

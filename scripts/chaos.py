@@ -4,10 +4,11 @@
     python scripts/chaos.py --kills 20 --config growth/configs/al_gpaw.yaml --set initial.n=16 --wait 60
     python scripts/chaos.py --kills 5 --set growth.n_atoms=16      (a few minutes)
 
-SIGKILL after random waits, in turn to the driver, the learner, an oracle, a surrogate and a label's process of a
-campaign on a private Ray. Where the driver has died, its processes are given time to end, then the same command is
-started again. A campaign that finishes is followed by the next seed until all kills are done. At last the same ones
-run in peace. The dataset is read after every kill: all labels that were there must be there, whole, each of them once.
+SIGKILL after random waits to the driver, the learner, an oracle, a surrogate or a label's process of a campaign on a
+private Ray, evenly among those that are there. Where the driver has died, the same command is started again at once;
+what the dead one leaves running for more than two minutes is an orphan. A campaign that finishes is followed by the
+next seed until all kills are done. At last the same ones run in peace. The dataset is read after every kill: all labels
+that were there must be there, whole, each of them once.
 """
 
 import argparse
@@ -38,8 +39,8 @@ VICTIMS = {
     "surrogate": "ray::Surrogate",
     "label": "oracle.worker",
 }
-GRACE_S = 40.0
-"""In which the processes of a driver that died must have ended."""
+GRACE_S = 120.0
+"""In which the processes of a driver that died must have ended; two agents of Ray's notice after a minute."""
 
 
 class Chaos:
@@ -53,7 +54,7 @@ class Chaos:
     def __init__(self, folder: Path, config: Path, overrides: list[str], rng: random.Random, wait_s: float) -> None:
         self.folder, self.config, self.overrides, self.rng, self.wait_s = folder, config, overrides, rng, wait_s
         self.kills: Counter[str] = Counter()
-        self.missed: Counter[str] = Counter()
+        self.left: list[tuple[float, list[psutil.Process]]] = []
         self.orphans: list[str] = []
         self.unreadable: list[str] = []
         self.lost: list[str] = []
@@ -75,33 +76,31 @@ class Chaos:
     def under_fire(self, run: Path, seed: int, n_kills: int) -> int:
         """One campaign to its end, with at most so many kills; how many there were."""
         self.seen = set()
-        process, done, names = self.start(run, seed), 0, list(VICTIMS)
+        process, done = self.start(run, seed), 0
         deadline = self._next()
         while process.poll() is None or process.returncode != 0:
             if process.poll() is not None:
                 raise RuntimeError(f"{run}: the command ended with {process.returncode}; see {run}.log")
             time.sleep(0.2)
+            self.end_orphans()
             if done >= n_kills or time.monotonic() < deadline:
                 continue
-            kind = names[done % len(names)]
             family = self._family(process.pid)
-            there = [each for each in family if _is(each, kind, process.pid)]
-            deadline = self._next()
-            if not there:
-                self.missed[kind] += 1
-                names = names[1:] + names[:1]
+            victims = {kind: [each for each in family if _is(each, kind, process.pid)] for kind in VICTIMS}
+            least = min(self.kills[kind] for kind in VICTIMS)
+            wanted = [kind for kind in VICTIMS if self.kills[kind] == least and victims[kind]]
+            if not wanted:  # still starting
                 continue
-            self.rng.choice(there).kill()
+            kind = self.rng.choice(wanted)
+            self.rng.choice(victims[kind]).kill()
             self.kills[kind] += 1
             done += 1
             if kind == "driver":
                 process.wait()
-                self._await_end(family)
-                self.check(run)
+                self.left.append((time.monotonic() + GRACE_S, family))
                 process = self.start(run, seed)
-            else:
-                self.check(run)
-        self._await_end(self._family(process.pid))
+            deadline = self._next()
+            self.check(run)
         self.check(run)
         return done
 
@@ -128,15 +127,16 @@ class Chaos:
         except psutil.NoSuchProcess:
             return []
 
-    def _await_end(self, family: list[psutil.Process]) -> None:
-        """Whoever is left of a driver's processes after a time is an orphan, and ended."""
-        _, left = psutil.wait_procs(family, timeout=GRACE_S)
-        for each in left:
-            try:
-                self.orphans.append(" ".join(each.cmdline())[:120])
-                each.kill()
-            except psutil.NoSuchProcess:
-                continue
+    def end_orphans(self, wait: bool = False) -> None:
+        """Whoever is left of a dead driver's processes after the time for that is an orphan, and ended."""
+        while self.left and (wait or self.left[0][0] < time.monotonic()):
+            until, family = self.left.pop(0)
+            for each in psutil.wait_procs(family, timeout=max(0.0, until - time.monotonic()))[1]:
+                try:
+                    self.orphans.append(" ".join(each.cmdline())[:120].strip())
+                    each.kill()
+                except psutil.NoSuchProcess:
+                    continue
 
 
 def _is(process: psutil.Process, kind: str, driver: int) -> bool:
@@ -208,6 +208,7 @@ def main() -> None:
         done += chaos.under_fire(folder / f"fire{runs}", runs, given.kills - done)
         runs += 1
         print(f"{done} of {given.kills} kills, {runs} campaigns done", flush=True)
+    chaos.end_orphans(wait=True)
     minutes = (time.monotonic() - began) / 60
     for seed in range(runs):
         peace = chaos.start(folder / f"peace{seed}", seed)
@@ -216,7 +217,6 @@ def main() -> None:
     under = [outcome(folder / f"fire{seed}") for seed in range(runs)]
     found = {
         "kills": dict(chaos.kills),
-        "not_there": dict(chaos.missed),
         "starts": chaos.n_starts - runs,
         "minutes": minutes,
         "lost": chaos.lost,

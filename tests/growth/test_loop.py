@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.io import read, write
 from rich.console import Console
 
+from growth.campaign_state import Labels
 from growth.config import Config, load_config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
@@ -25,7 +26,9 @@ from growth.simulator import init, replay
 from growth.split import split
 from growth.status import print_status, status_of
 from growth.turns import Walker
-from oracle import Dataset, FailedLabel, Method, read_labelled, uid
+from oracle import Dataset, FailedLabel, Method, label, read_labelled, uid
+from oracle.batch import BatchWorker
+from oracle.cache import LabelCache
 
 DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
 SMALL = [
@@ -216,6 +219,42 @@ def test_a_run_that_stops_before_its_first_model_pays_for_no_label_twice(
     monkeypatch.setattr(Campaign, "_first_model", first_model)
     launch(config, run)
     assert len(asked) == len(set(asked)) >= 16
+
+
+def test_labels_that_were_made_and_never_arrived_are_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The driver dies while labels are on their way; grown anew, the crystal does not need all of them."""
+    run, config = tmp_path / "run", small("growth.n_atoms=15")
+
+    def die(*arguments: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Labels, "store", die)
+        with pytest.raises(KeyboardInterrupt):
+            launch(config, run)
+    made = {path.name.split(".")[0] for path in run.glob("state/paid/*/*.extxyz")}
+    assert len(made) == 16
+    assert not len(Dataset.read(run / "dataset"))
+    other = label([Atoms("Al3", [[0, 0, 0], [0, 0, 2.8], [0, 2.5, 1.4]])], Method.from_dict({"kind": "emt"}))[0]
+    assert isinstance(other, Atoms)
+    LabelCache(run / "state" / "paid").put(other)
+    paid: list[str] = []
+    serve = BatchWorker.__call__
+
+    def counted(self: BatchWorker, structures: Sequence[Atoms]) -> Any:
+        paid.extend(uid(structure, other.info["method_hash"]) for structure in structures)
+        return serve(self, structures)
+
+    monkeypatch.setattr(BatchWorker, "__call__", counted)
+    launch(config, run)
+    assert paid
+    assert not made & set(paid)
+    dataset = Dataset.read(run / "dataset")
+    assert {*made, other.info["uid"]} <= set(dataset.uids)
+    found = dataset.find(other.info["uid"])
+    assert found is not None
+    assert found.info["reason"] == "recovered"
+    assert not list(run.glob("state/paid/*/*.extxyz"))
 
 
 def test_an_oracle_that_fails_at_everything_stops_the_run(tmp_path: Path) -> None:
