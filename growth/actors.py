@@ -1,11 +1,14 @@
 """The three parts as Ray actors, and the pool that feeds them."""
 
+import contextlib
+import importlib.metadata
 import logging
 import os
+import platform
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +16,37 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from growth.errors import InputError
-from growth.pool import ROLES, Done, Role, Task, first_line, without
+from growth.pool import ROLES, Done, Role, Task, first_line, last_line, without
 
 RETRIES = 3
+"""Times that a task is begun again whose worker was lost, and that a worker is started again that does not start."""
+TICK_S = 2.0
+"""How often a pool looks whether workers are missing or could be more."""
 ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("torch", "torch-geometric", "ase", "numpy", "gpaw")
+"""Whose versions must be the same on all nodes, where they are there at all."""
 
 
 @dataclass(frozen=True)
 class ActorSpec:
-    """What plays a role: a worker class, what it is made with, how many of them, and what each reserves."""
+    """What plays a role: a worker class, what it is made with, how many of them, and what each reserves.
+
+    `most`: up to so many where the cluster has room, as nodes join; None: `count`. `resources`: by Ray's custom names.
+    """
 
     worker: type
     arguments: tuple[Any, ...]
     count: int
     num_cpus: float
     num_gpus: float = 0.0
+    resources: Mapping[str, float] = field(default_factory=dict)
+    most: int | None = None
+
+    @property
+    def reserved(self) -> dict[str, float]:
+        """What one of them reserves, by Ray's names."""
+        each = {"CPU": self.num_cpus, "GPU": self.num_gpus, **self.resources}
+        return {name: amount for name, amount in each.items() if amount}
 
 
 def connect(address: str | None, num_cpus: int | None) -> bool:
@@ -62,24 +81,41 @@ def code_of_this_checkout() -> dict[str, Any]:
     return {"py_modules": [str(ROOT / house) for house in ("growth", "learner", "oracle")], "excludes": ["__pycache__"]}
 
 
+@dataclass(eq=False)
+class _Worker:
+    """An actor of a role, and whether it has said a word."""
+
+    role: Role
+    actor: Any
+    heard: bool = False
+
+
 class RayPool:
     """Tasks on Ray actors: one task at a time for each actor, the rest queued here, so that nothing piles up there.
+
+    A worker that is lost (killed, out of memory, its node gone) is replaced, and what it was at is begun again by
+    whoever is free. Where nodes join, a role with more to do gets more workers, up to `ActorSpec.most`.
 
     Args:
         specs: the workers of each role.
 
     Raises:
-        InputError: the cluster has fewer CPUs or GPUs than the workers reserve, so that some would never start.
+        InputError: the cluster has less than the workers reserve, so that some would never start; later, from `wait`:
+            a node has other versions of packages than this process, or workers do not start.
     """
 
     def __init__(self, specs: Mapping[Role, ActorSpec]) -> None:
         check_resources(specs, ray.cluster_resources())
         self.busy_seconds: dict[Role, float] = dict.fromkeys(ROLES, 0.0)
         self._specs = dict(specs)
-        self._actors = {role: [_start(spec) for _ in range(spec.count)] for role, spec in self._specs.items()}
-        self._idle = {role: deque(actors) for role, actors in self._actors.items()}
+        self._workers: dict[Role, set[_Worker]] = {role: set() for role in self._specs}
+        self._idle: dict[Role, deque[_Worker]] = {role: deque() for role in self._specs}
+        self._starting: dict[ray.ObjectRef, _Worker] = {}
+        self._stillborn: Counter[Role] = Counter()
         self._queues: dict[Role, deque[tuple[Task, int]]] = {role: deque() for role in ROLES}
-        self._under_way: dict[ray.ObjectRef, tuple[Task, int, Any, float]] = {}
+        self._under_way: dict[ray.ObjectRef, tuple[Task, int, _Worker, float]] = {}
+        self._looked = 0.0
+        self._staff()
 
     def share(self, value: Any) -> Any:
         return ray.put(value)
@@ -96,11 +132,21 @@ class RayPool:
         return True
 
     def wait(self, timeout: float | None = None) -> list[Done]:
-        if not self._under_way:
-            return []
-        ready, _ = ray.wait(list(self._under_way), num_returns=1, timeout=timeout)
-        done = [finished for reference in ready if (finished := self._collect(reference)) is not None]
-        self._dispatch()
+        until = time.monotonic() + (float("inf") if timeout is None else timeout)
+        done: list[Done] = []
+        while self.pending() and not done:
+            left = until - time.monotonic()
+            if left <= 0:
+                break
+            waited_for = [*self._under_way, *self._starting]
+            ready, _ = ray.wait(waited_for, num_returns=1, timeout=min(left, TICK_S))
+            for reference in ready:
+                if reference in self._starting:
+                    self._welcome(reference)
+                elif (finished := self._collect(reference)) is not None:
+                    done.append(finished)
+            self._staff()
+            self._dispatch()
         return done
 
     def pending(self, role: Role | None = None) -> int:
@@ -108,46 +154,106 @@ class RayPool:
         return queued + sum(role in (None, task.role) for task, *_ in self._under_way.values())
 
     def size(self, role: Role) -> int:
-        return self._specs[role].count
+        return max(self._specs[role].count, len(self._workers[role]))
 
     def close(self) -> None:
         """Ask the actors to close what they hold (the oracle's label process), then end them."""
-        goodbyes = [actor.close.remote() for actor in self._idle_actors()]
+        goodbyes = [worker.actor.close.remote() for idle in self._idle.values() for worker in idle]
         ray.wait(goodbyes, num_returns=len(goodbyes), timeout=3) if goodbyes else None
-        for actors in self._actors.values():
-            for actor in actors:
-                ray.kill(actor)
+        for workers in self._workers.values():
+            for worker in workers:
+                ray.kill(worker.actor)
 
-    def _idle_actors(self) -> list[Any]:
-        return [actor for actors in self._idle.values() for actor in actors]
+    def _staff(self) -> None:
+        """Start workers that are missing, and now and then more, where there is room and more to do."""
+        for role, spec in self._specs.items():
+            while len(self._workers[role]) < spec.count:
+                self._start(role)
+        if time.monotonic() - self._looked < TICK_S or self._starting:
+            return
+        self._looked = time.monotonic()
+        for role, spec in self._specs.items():
+            if self._queues[role] and len(self._workers[role]) < (spec.most or spec.count):
+                free = ray.available_resources()
+                if all(free.get(name, 0.0) >= amount for name, amount in spec.reserved.items()):
+                    self._start(role)
+
+    def _start(self, role: Role) -> None:
+        worker = _Worker(role, _actor(self._specs[role]))
+        self._workers[role].add(worker)
+        self._starting[worker.actor.versions.remote()] = worker
+
+    def _welcome(self, reference: Any) -> None:
+        """A worker has started, or has not."""
+        worker = self._starting.pop(reference)
+        try:
+            node, theirs = ray.get(reference)
+        except RayError as error:
+            self._drop(worker)
+            self._stillborn[worker.role] += 1
+            if self._stillborn[worker.role] > RETRIES:
+                raise InputError(
+                    f"ray: no {worker.role} worker starts in {RETRIES + 1} tries: {last_line(error)}"
+                ) from None
+            return
+        refuse_other_versions(node, versions(), theirs)
+        self._stillborn[worker.role] = 0
+        self._idle[worker.role].append(worker)
+
+    def _drop(self, worker: _Worker) -> None:
+        self._workers[worker.role].discard(worker)
+        ray.kill(worker.actor)
 
     def _dispatch(self) -> None:
         for role, idle in self._idle.items():
             while idle and self._queues[role]:
                 task, tries = self._queues[role].popleft()
-                actor = idle.popleft()
-                reference = actor.do.remote(task.call, *task.arguments)
-                self._under_way[reference] = (task, tries, actor, time.monotonic())
+                worker = idle.popleft()
+                reference = worker.actor.do.remote(task.call, *task.arguments)
+                self._under_way[reference] = (task, tries, worker, time.monotonic())
 
     def _collect(self, reference: Any) -> Done | None:
-        """The result behind `reference`; None where Ray lost it (actor, node, memory) and the task was queued again."""
-        task, tries, actor, start = self._under_way.pop(reference)
-        self._idle[task.role].append(actor)
+        """The result behind `reference`; None where Ray lost it (worker, node, memory) and the task is queued again."""
+        task, tries, worker, start = self._under_way.pop(reference)
         seconds = time.monotonic() - start
         self.busy_seconds[task.role] += seconds
         try:
-            return Done(task, ray.get(reference), seconds)
-        except RayTaskError as error:  # the part raised; trying again would raise again
-            return Done(task, None, seconds, first_line(error.cause or error))
-        except RayError as error:
+            result, error = ray.get(reference), None
+        except RayTaskError as raised:  # the part raised; trying again would raise again
+            result, error = None, first_line(raised.cause or raised)
+        except RayError as lost:
+            self._drop(worker)
             if tries < RETRIES:
                 self._queues[task.role].appendleft((task, tries + 1))
                 return None
-            return Done(task, None, seconds, f"lost by Ray after {RETRIES} retries: {first_line(error)}")
+            return Done(task, None, seconds, f"lost by Ray after {RETRIES} retries: {first_line(lost)}")
+        self._idle[task.role].append(worker)
+        return Done(task, result, seconds, error)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that must agree; what is not installed is left out."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return found
+
+
+def refuse_other_versions(node: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:
+    """Results must not depend on the node.
+
+    Raises:
+        InputError: a table of what differs.
+    """
+    differing = [name for name in ours if name in theirs and ours[name] != theirs[name]]
+    if differing:
+        rows = "; ".join(f"{name} {theirs[name]} (here {ours[name]})" for name in differing)
+        raise InputError(f"ray: node {node} has other versions than this process: {rows}; install the same everywhere")
 
 
 def check_resources(specs: Mapping[Role, ActorSpec], cluster: Mapping[str, float]) -> None:
-    """Refuse workers that reserve more CPUs or GPUs than there are: Ray would wait for them without a word.
+    """Refuse workers that reserve more than there is: Ray would wait for it without a word.
 
     Args:
         specs: who reserves what.
@@ -156,14 +262,16 @@ def check_resources(specs: Mapping[Role, ActorSpec], cluster: Mapping[str, float
     Raises:
         InputError: says who reserves how much, and what to change.
     """
-    for name, of, remedy in (("CPU", "num_cpus", "raise ray.num_cpus, or "), ("GPU", "num_gpus", "or ")):
-        each = {role: (spec.count, getattr(spec, of)) for role, spec in specs.items() if getattr(spec, of)}
+    for name in dict.fromkeys(name for spec in specs.values() for name in spec.reserved):
+        each = {role: (spec.count, spec.reserved[name]) for role, spec in specs.items() if name in spec.reserved}
         wanted, available = sum(n * x for n, x in each.values()), float(cluster.get(name, 0.0))
         if wanted > available + 1e-6:
             parts = ", ".join(f"{role} {n} x {x:g}" for role, (n, x) in each.items())
+            what, setting = (f"{name}s", f"num_{name.lower()}s") if name in ("CPU", "GPU") else (name, "resources")
+            remedy = "raise ray.num_cpus, or " if name == "CPU" else "or "
             raise InputError(
-                f"ray: the actors reserve {wanted:g} {name}s ({parts}) and the cluster has {available:g}; "
-                f"lower --workers, or actors and {of} of the parts of a campaign, {remedy}set pool=serial"
+                f"ray: the actors reserve {wanted:g} {what} ({parts}) and the cluster has {available:g}; "
+                f"lower --workers, or actors and {setting} of the parts of a campaign, {remedy}set pool=serial"
             )
 
 
@@ -173,6 +281,10 @@ class PartActor:
     def __init__(self, worker: type, arguments: tuple[Any, ...]) -> None:
         self._worker = worker(*arguments)
 
+    def versions(self) -> tuple[str, dict[str, str]]:
+        """The node's name, and the versions there."""
+        return platform.node(), versions()
+
     def do(self, call: str, *arguments: Any) -> Any:
         return getattr(self._worker, call)(*arguments)
 
@@ -180,13 +292,12 @@ class PartActor:
         self._worker.close()
 
 
-def _start(spec: ActorSpec) -> Any:
-    """A worker that comes back after its process died; with a retry of Ray's own, calls wait while it restarts.
+def _actor(spec: ActorSpec) -> Any:
+    """An actor that does not come back once its process has died: the pool sees to that.
 
-    Its process is called by its part: `ray::Oracle.do`.
+    Its process is called by its part: `ray::Oracle.do`. Nodes share the actors of a part.
     """
     named = type(spec.worker.__name__.removesuffix("Worker"), (PartActor,), {})
-    actor = ray.remote(named).options(
-        num_cpus=spec.num_cpus, num_gpus=spec.num_gpus, max_restarts=-1, max_task_retries=1
-    )
+    options = {"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus, "resources": dict(spec.resources)}
+    actor = ray.remote(named).options(**options, max_restarts=0, scheduling_strategy="SPREAD")
     return actor.remote(spec.worker, spec.arguments)

@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -17,6 +17,7 @@ from learner.settings import DeviceName, NetworkSettings, TrainSettings, UpdateS
 from oracle.methods import Method
 from oracle.settings import LabelSettings
 
+Resources = dict[str, Annotated[float, Field(gt=0)]]
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -31,7 +32,11 @@ class OracleSection(Section):
 
     method: dict[str, Any] = Field(description="the method, as in a method file: {kind: gpaw, preset: lcao-fast}")
     actors: int = Field(1, ge=1, description="oracles that label side by side")
-    num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves for each")
+    most_actors: int | None = Field(None, ge=1, description="up to so many while the cluster has room; null: actors")
+    num_cpus: float | None = Field(
+        None, ge=0, description="cores that Ray reserves for each; null: labels.n_ranks times labels.threads"
+    )
+    resources: Resources = Field({}, description="what else Ray reserves for each, by its custom names: {name: amount}")
     max_atoms: int | None = Field(
         None,
         ge=20,
@@ -40,6 +45,11 @@ class OracleSection(Section):
     )
     labels: LabelSettings = LabelSettings()
     cache: Path | None = Field(None, description="folder of labels shared between runs: none is paid for twice")
+
+    @property
+    def cores(self) -> float:
+        """That Ray reserves for each."""
+        return self.labels.n_ranks * self.labels.threads if self.num_cpus is None else self.num_cpus
 
     @field_validator("method")
     @classmethod
@@ -62,6 +72,7 @@ class LearnerSection(Section):
     )
     num_cpus: float = Field(1.0, ge=0, description="cores that Ray reserves")
     num_gpus: float = Field(0.0, ge=0, description="GPUs that Ray reserves; without one it computes on cores")
+    resources: Resources = Field({}, description="what else Ray reserves")
     threads: int = Field(1, ge=1, description="cores that torch uses")
 
 
@@ -71,6 +82,7 @@ class SurrogateSection(Section):
     actors: int = Field(1, ge=1, description="processes in which walkers grow")
     num_cpus: float = Field(1.0, ge=0)
     num_gpus: float = Field(0.0, ge=0, description="GPUs that Ray reserves for each; without one it computes on cores")
+    resources: Resources = Field({}, description="what else Ray reserves for each")
     threads: int = Field(1, ge=1)
     device: DeviceName = Field("auto", description="auto: a GPU where the process sees one")
 

@@ -190,3 +190,12 @@ def first_line(error: BaseException) -> str:
     """
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
+
+
+def last_line(error: BaseException) -> str:
+    """The last line of what an exception says: of a traceback that another process sent, what was raised there.
+
+    >>> last_line(RuntimeError("it died:\\n  File 'a'\\nValueError: too far"))
+    'ValueError: too far'
+    """
+    return (str(error).strip().splitlines() or [type(error).__name__])[-1]

@@ -114,12 +114,16 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
         )
     else:
         ours = connect(config.ray.address, config.ray.num_cpus)
-        of = config.surrogate
+        asks, grows, learns = config.oracle, config.surrogate, config.learner
         pool = RayPool(
             {
-                "oracle": ActorSpec(OracleWorker, oracle, config.oracle.actors, config.oracle.num_cpus),
-                "surrogate": ActorSpec(SurrogateWorker, surrogate, of.actors, of.num_cpus, of.num_gpus),
-                "learner": ActorSpec(LearnerWorker, learner, 1, config.learner.num_cpus, config.learner.num_gpus),
+                "oracle": ActorSpec(
+                    OracleWorker, oracle, asks.actors, asks.cores, resources=asks.resources, most=asks.most_actors
+                ),
+                "surrogate": ActorSpec(
+                    SurrogateWorker, surrogate, grows.actors, grows.num_cpus, grows.num_gpus, grows.resources
+                ),
+                "learner": ActorSpec(LearnerWorker, learner, 1, learns.num_cpus, learns.num_gpus, learns.resources),
             }
         )
     try:

@@ -44,10 +44,14 @@ MAY_CHANGE = {
     "pool",
     "surrogate",
     "oracle.actors",
+    "oracle.most_actors",
+    "oracle.resources",
     "oracle.num_cpus",
     "oracle.labels.timeout_s",
     "oracle.cache",
     "learner.num_cpus",
+    "learner.num_gpus",
+    "learner.resources",
     "learner.threads",
 }
 """Settings that a resumed run may have otherwise than it began: how far, with what means, how much is spent."""

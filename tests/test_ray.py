@@ -6,6 +6,7 @@ Whatever starts a cluster is in this file, which one process runs: two clusters 
 import ctypes
 import json
 import os
+import re
 import secrets
 import signal
 import socket
@@ -15,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -166,6 +168,41 @@ def test_more_actors_than_cpus_are_refused() -> None:
         check_resources(specs, {"CPU": 1.0})
     with pytest.raises(InputError, match=r"reserve 1 GPUs .surrogate 2 x 0.5. and the cluster has 0;"):
         check_resources({"surrogate": ActorSpec(object, (), 2, 0.0, 0.5)}, {"CPU": 1.0})
+
+
+def on_nodes(scenario: str) -> dict[str, Any]:
+    """What a scenario of `tests/ray_nodes.py` comes to, in a process of its own."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
+        (Path(folder) / "ray").mkdir()
+        environment |= {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
+        command = [sys.executable, str(ROOT / "tests" / "ray_nodes.py"), scenario, str(free_ports(1)[0])]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+def test_nodes_may_leave_and_join() -> None:
+    """One of three is lost while its workers work: all is done once, the rest by others; a new one is made use of."""
+    found = on_nodes("leave_and_join")
+    assert found["refused"].startswith("ray: the actors reserve 2 bed (oracle 2 x 1) and the cluster has 0;")
+    assert not found["errors"]
+    assert sorted(number for number, _ in found["seen"]) == list(range(found["tasks"]))
+    where = [node for _, node in found["seen"]]
+    assert set(where[:8]) == {found["leaving"], found["staying"]}
+    assert set(where[-20:]) == {found["joined"], found["staying"]}
+    assert where[-20:].count(found["joined"]) > where[-20:].count(found["staying"])  # a replacement, and one more
+
+
+def test_workers_that_die_that_do_not_start_and_on_nodes_with_other_versions() -> None:
+    found = on_nodes("bad_workers")
+    assert found["deadly"].startswith("lost by Ray after 3 retries")
+    assert found["beside it"] == 5
+    assert found["unmade"] == "ray: no oracle worker starts in 4 tries: RuntimeError: no licence for sleeping"
+    assert re.fullmatch(
+        r"ray: node \S+ has other versions than this process: ase \S+ \(here 0.1\); install the same everywhere",
+        found["versions"],
+    )
 
 
 @pytest.mark.parametrize(

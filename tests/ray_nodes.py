@@ -1,0 +1,119 @@
+"""Scenarios on a cluster of several nodes on this machine: `python tests/ray_nodes.py SCENARIO PORT` prints JSON.
+
+Run by `test_ray.py`, each in a process of its own, which is the driver.
+"""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import ray
+from ray.cluster_utils import Cluster
+
+from growth import actors
+from growth.actors import ActorSpec, RayPool
+from growth.errors import InputError
+from growth.pool import Task
+
+TASKS = 150
+
+
+class Sleeper:
+    """A worker that says which node it sleeps on; some cannot be made."""
+
+    def __init__(self, seconds: float, fails: bool = False) -> None:
+        if fails:
+            raise RuntimeError("no licence for sleeping")
+        self.seconds = seconds
+
+    def sleep(self, number: int) -> tuple[int, str]:
+        time.sleep(self.seconds)
+        return number, ray.get_runtime_context().get_node_id()
+
+    def die(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def close(self) -> None: ...
+
+
+def refusal(pool: RayPool) -> str:
+    """What a pool says that cannot go on."""
+    try:
+        pool.submit(Task("oracle", "sleep", "x", (5,)))
+        while pool.pending():
+            pool.wait(120)
+    except InputError as error:
+        return str(error)
+    finally:
+        pool.close()
+    return ""
+
+
+def leave_and_join(cluster: Cluster) -> dict[str, Any]:
+    """One of three nodes is lost while workers work, and one joins."""
+    bed = {"oracle": ActorSpec(Sleeper, (0.4,), 2, 0.5, resources={"bed": 1.0}, most=3)}
+    try:
+        refused = refusal(RayPool(bed))
+    except InputError as error:
+        refused = str(error)
+    leaving, staying = (cluster.add_node(num_cpus=1, resources={"bed": 1}) for _ in range(2))
+    pool = RayPool(bed)
+    for number in range(TASKS):
+        pool.submit(Task("oracle", "sleep", str(number), (number,)))
+    seen: list[tuple[int, str]] = []
+    errors, joined = [], None
+    while pool.pending():
+        for done in pool.wait(60):
+            if done.error:
+                errors.append(done.error)
+            else:
+                seen.append(done.result)
+        if len(seen) >= 8 and joined is None:
+            cluster.remove_node(leaving, allow_graceful=False)
+            joined = cluster.add_node(num_cpus=2, resources={"bed": 2})
+    pool.close()
+    assert joined is not None
+    names = {"leaving": leaving.node_id, "staying": staying.node_id, "joined": joined.node_id}
+    return {**names, "tasks": TASKS, "seen": seen, "errors": errors, "refused": refused}
+
+
+def bad_workers(cluster: Cluster) -> dict[str, Any]:
+    """A task that kills whoever does it, workers that cannot be made, and a node with other versions."""
+    cluster.add_node(num_cpus=2)
+    pool = RayPool({"oracle": ActorSpec(Sleeper, (0.0,), 1, 0.5)})
+    pool.submit(Task("oracle", "die", "a"))
+    pool.submit(Task("oracle", "sleep", "b", (5,)))
+    done = {}
+    while pool.pending():
+        done |= {finished.task.key: finished for finished in pool.wait(120)}
+    pool.close()
+    unmade = refusal(RayPool({"oracle": ActorSpec(Sleeper, (0.0, True), 1, 0.5)}))
+    actors.versions = lambda: {"ase": "0.1", "python": sys.version.split()[0], "gone": "1"}
+    versions = refusal(RayPool({"oracle": ActorSpec(Sleeper, (0.0,), 1, 0.5)}))
+    return {"deadly": done["a"].error, "beside it": done["b"].result[0], "unmade": unmade, "versions": versions}
+
+
+def main() -> None:
+    """Run one scenario."""
+    scenario, port = {"leave_and_join": leave_and_join, "bad_workers": bad_workers}[sys.argv[1]], int(sys.argv[2])
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "gcs_server_port": port})
+    here = os.pathsep.join([str(actors.ROOT), str(Path(__file__).parent)])
+    try:
+        ray.init(address=cluster.address, log_to_driver=False, runtime_env={"env_vars": {"PYTHONPATH": here}})
+        found = scenario(cluster)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    from ray_nodes import main  # so that workers find its classes by the module's name
+
+    main()
