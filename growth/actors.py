@@ -5,6 +5,7 @@ import importlib.metadata
 import logging
 import os
 import platform
+import socket
 import time
 from collections import Counter, deque
 from collections.abc import Collection, Mapping
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
 from growth.errors import InputError
 from growth.pool import ROLES, Done, Role, Task, first_line, last_line, without
@@ -54,21 +55,44 @@ def connect(address: str | None, num_cpus: int | None) -> bool:
 
     Returns:
         Whether this call connected; False where the process was connected already.
+
+    Raises:
+        InputError: no cluster there, or it does not know us.
     """
     if ray.is_initialized():
         return False
     inside_job = "RAY_JOB_ID" in os.environ or "RAY_ADDRESS" in os.environ
     address = address or ("auto" if inside_job else None)
-    ray.init(
-        address=address,
-        num_cpus=None if address else num_cpus,
-        include_dashboard=None if address else False,
-        runtime_env=code_of_this_checkout(),
-        log_to_driver=True,
-        logging_level=logging.WARNING,
-        configure_logging=True,
-    )
+    where = (os.environ.get("RAY_ADDRESS") or address) if address == "auto" else address
+    try:
+        _knock(where)
+        ray.init(
+            address=address,
+            num_cpus=None if address else num_cpus,
+            include_dashboard=None if address else False,
+            runtime_env=code_of_this_checkout(),
+            log_to_driver=True,
+            logging_level=logging.WARNING,
+            configure_logging=True,
+        )
+    except AuthenticationError as error:
+        raise InputError(
+            f"ray: {where or 'a cluster on this machine'} asks for a token and was given none, or another; "
+            f"set RAY_AUTH_TOKEN_PATH to the file of the cluster's token ({str(error).split('. ')[0]})"
+        ) from None
+    except (OSError, RuntimeError, ValueError) as error:
+        raise InputError(
+            f"ray: no cluster at {where or 'this machine'} that lets this process in ({first_line(error)}); expected "
+            "HOST:PORT of a head in ray.address or RAY_ADDRESS, and RAY_AUTH_MODE=token with its token where it has one"
+        ) from None
     return True
+
+
+def _knock(where: str | None) -> None:
+    """Raise OSError at once where nobody listens at HOST:PORT: Ray itself would try for minutes."""
+    host, colon, port = (where or "").rpartition(":")
+    if colon and "/" not in host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=10).close()
 
 
 def disconnect() -> None:

@@ -8,7 +8,8 @@ SIGKILL after random waits to the driver, the learner, an oracle, a surrogate or
 private Ray, evenly among those that are there. Where the driver has died, the same command is started again at once;
 what the dead one leaves running for more than two minutes is an orphan. A campaign that finishes is followed by the
 next seed until all kills are done. At last the same ones run in peace. The dataset is read after every kill: all labels
-that were there must be there, whole, each of them once.
+that were there must be there, whole, each of them once. With `--set deterministic=true` all that the campaigns under
+fire have grown, labelled and learnt must be, byte for byte, what the ones in peace have.
 """
 
 import argparse
@@ -160,6 +161,19 @@ def outcome(run: Path) -> dict[str, Any]:
     }
 
 
+def differences(one: Path, other: Path) -> list[str]:
+    """Files in which two runs differ that may not differ in a deterministic campaign, and `events` without times."""
+    kinds = ("grown/*/*", "sites/*/*", "dataset/segments/*", "models/*/*")
+    names = {path.relative_to(run) for run in (one, other) for kind in kinds for path in run.glob(kind)}
+    differing = [str(name) for name in sorted(names) if _content(one / name) != _content(other / name)]
+    events = [[line | {"seconds": None} for line in read_lines(run / "events.jsonl")] for run in (one, other)]
+    return differing + ["events"] * (events[0] != events[1])
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.exists() else None
+
+
 def page(found: dict[str, Any], command: str) -> str:
     """The results as Markdown."""
     kills = ", ".join(f"{n} {kind}" for kind, n in found["kills"].items())
@@ -177,6 +191,11 @@ def page(found: dict[str, Any], command: str) -> str:
         f"{found['minutes']:.0f} minutes. **{len(found['lost'])} labels lost, {len(found['twice'])} paid for twice, "
         f"{len(found['orphans'])} processes left behind, {len(found['unreadable'])} times unreadable.**",
         "",
+        *(
+            [f"Files that differ from those of the undisturbed runs: {len(found['differ'])}.", ""]
+            if found["exact"]
+            else []
+        ),
         *table(head, rows),
     ]
     return "\n".join(lines).rstrip() + "\n"
@@ -223,6 +242,10 @@ def main() -> None:
         "twice": [uid for of in under for uid in of["twice"]],
         "orphans": chaos.orphans,
         "unreadable": chaos.unreadable,
+        "exact": "deterministic=true" in given.overrides,
+        "differ": [
+            name for seed in range(runs) for name in differences(folder / f"fire{seed}", folder / f"peace{seed}")
+        ],
         "under_fire": under,
         "in_peace": [outcome(folder / f"peace{seed}") for seed in range(runs)],
     }
@@ -231,6 +254,8 @@ def main() -> None:
     write_whole(out / "chaos.json", json.dumps(found, indent=1) + "\n")
     write_whole(out / "chaos.md", page(found, " ".join(["python scripts/chaos.py", *words])))
     print((out / "chaos.md").read_text())
+    if found["exact"] and found["differ"]:
+        sys.exit(1)
     if found["lost"] or found["twice"] or found["orphans"] or found["unreadable"]:
         sys.exit(1)
 

@@ -14,6 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import numpy as np
 import pytest
 from ase.io import read
 
-from growth.actors import ActorSpec, check_resources
+from growth.actors import ActorSpec, check_resources, connect
 from growth.config import load_config
 from growth.errors import InputError
 from growth.make_dataset import read_benchmark
@@ -78,7 +80,7 @@ def free_ports(count: int) -> list[int]:
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """The environment of a client of a small cluster with token authentication, ended by pid."""
-    dashboard, agent, client, metrics = free_ports(4)
+    dashboard, agent, client, metrics, port = free_ports(5)
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     environment |= {
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
@@ -86,9 +88,10 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
+        "KOSSEL_TEST_HEAD": f"127.0.0.1:{port}",
     }
     command = ["ray", "start", "--head", "--block", "--num-cpus=2", "--dashboard-host=127.0.0.1"]
-    command += ["--port=0", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
+    command += [f"--port={port}", f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={agent}"]
     command += [f"--ray-client-server-port={client}", f"--metrics-export-port={metrics}"]
     # Ray's sockets lie in this folder, and the path of a socket has at most 107 bytes: pytest's own is too long.
     folder = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
@@ -159,6 +162,50 @@ def test_relative_run_directory_in_a_job_copy_is_refused(cluster: dict[str, str]
     done = submit(cluster, ROOT, ["--working-dir", "."], ["python", "growth/run.py", "--run-dir", "here"])
     assert done.returncode != 0
     assert "absolute" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"RAY_AUTH_TOKEN": ""}, "asks for a token and was given none"),
+        ({"RAY_AUTH_TOKEN": 64 * "0"}, "no cluster at HERE that lets this process in"),
+        ({"RAY_AUTH_MODE": "disabled", "RAY_AUTH_TOKEN": ""}, "no cluster at HERE that lets this process in"),
+    ],
+    ids=["no token", "another token", "no authentication"],
+)
+def test_a_cluster_lets_nobody_in_without_its_token(
+    cluster: dict[str, str], tmp_path: Path, given: dict[str, str], words: str
+) -> None:
+    """With the token the tests above go through; without it there is one clear line, and from the dashboard a 401."""
+    here = cluster["KOSSEL_TEST_HEAD"]
+    environment = {key: value for key, value in {**cluster, "RAY_ADDRESS": here, **given}.items() if value}
+    command = [sys.executable, "-m", "growth.cli", "grow", "--run-dir", str(tmp_path / "run"), *settings()]
+    done = subprocess.run(
+        command,
+        env=environment | {"HOME": str(tmp_path)},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+    )
+    assert done.returncode == 2
+    told = [line for line in done.stderr.splitlines() if line.startswith("error:")]
+    assert len(told) == 1
+    assert words.replace("HERE", here) in told[0]
+    assert "Traceback" not in done.stderr
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{cluster['RAY_ADDRESS']}/api/jobs/", timeout=30)
+    refused.value.close()
+    assert refused.value.code == 401
+
+
+def test_where_no_cluster_is_that_is_told_at_once(tmp_path: Path) -> None:
+    port = free_ports(1)[0]
+    with pytest.raises(
+        InputError, match=rf"no cluster at 127.0.0.1:{port} that lets this process in .ConnectionRefused"
+    ):
+        connect(f"127.0.0.1:{port}", None)
 
 
 def test_more_actors_than_cpus_are_refused() -> None:

@@ -1,0 +1,1 @@
+"""What stands in for the three parts where only what runs them is measured."""
