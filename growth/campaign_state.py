@@ -99,7 +99,8 @@ class Labels:
             if self.n_failed > max(10, 0.3 * len(self)):
                 raise CampaignError(
                     f"{self.n_failed} labels failed against {len(self)} that succeeded "
-                    f"(the last: {failed[-1].reason}, {failed[-1].detail}); see dataset/failed_labels.jsonl"
+                    f"(the last: {failed[-1].reason}, {failed[-1].detail}); see dataset/failed_labels.jsonl, and once the "
+                    f"cause is mended `kossel dataset retry {self._dataset.directory}`"
                 )
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Atoms) and request.forces is not None and outcome.info["uid"] in new:

@@ -103,6 +103,8 @@ class LabelRunner:
         return result
 
     def _once(self, structure: Atoms) -> RawLabel | RawFailure:
+        if self.scratch is not None:
+            self.scratch.mkdir(parents=True, exist_ok=True)  # whatever has become of it since the last label
         directory = Path(tempfile.mkdtemp(prefix="label-", dir=self.scratch)).resolve()
         keep = False
         try:
@@ -170,7 +172,8 @@ def read_result(directory: Path, returncode: int, log: Path) -> RawLabel | RawFa
     if not path.exists():
         signalled = -returncode if returncode < 0 else returncode - 128
         end = f"signal {signalled}" if signalled > 0 else f"exit status {returncode}"
-        last = (log.read_text(errors="replace").strip().splitlines() or ["no output"])[-1]
+        said = log.read_text(errors="replace") if log.exists() else "its folder is gone"
+        last = (said.strip().splitlines() or ["no output"])[-1]
         return RawFailure("crash", f"the label process ended with {end}: {last[:300]}", signalled in KILLS)
     return to_raw(json.loads(path.read_text()))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -312,6 +313,25 @@ def test_a_killed_parent_leaves_no_orphan(poison, costly):
     wait_until_gone(pids if costly else pids[:1])
     if not costly:  # no cheap method starts children of its own
         os.kill(pids[1], signal.SIGKILL)
+
+
+def test_a_scratch_folder_that_vanishes(poison, emt, tmp_path):
+    """Between two labels it is made anew; under a label, that one fails and the next goes well."""
+    scratch = tmp_path / "scratch"
+    runner = LabelRunner(emt, LabelSettings(tries=1), scratch)
+    scratch.rmdir()
+    assert isinstance(runner(pair("Cu")), RawLabel)
+    results = []
+    thread = threading.Thread(target=lambda: results.append(runner(pair("He"))))
+    thread.start()
+    pids = read_pids(poison)
+    shutil.rmtree(scratch)
+    os.kill(pids[0], signal.SIGKILL)
+    thread.join(20)
+    assert results == [RawFailure("crash", results[0].detail, killed=True)]
+    assert "its folder is gone" in results[0].detail
+    assert isinstance(runner(pair("Cu")), RawLabel)
+    wait_until_gone(pids)
 
 
 def test_close_kills_what_runs(poison, emt):
