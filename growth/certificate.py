@@ -112,8 +112,10 @@ def carved_steps(
 ) -> list[Step]:
     """The steps, those of crystals of more than max_atoms as clusters cut out of them, around the accepted site.
 
-    A competing site that is too far away for that is left out, and a step of which any cluster was `learnt`.
+    A competing site that is too far away for that is left out, and a step of which any cluster was `learnt`, or whose
+    model is lost.
     """
+    steps = [s for s in steps if max_atoms is None or len(s.sites[0]) <= max_atoms or run.has_model(s.version)]
     pieces: dict[int, list[Atoms]] = {}
     numbers: dict[int, dict[int, list[int]]] = {}
     for k, step in enumerate(steps):

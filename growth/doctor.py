@@ -13,17 +13,18 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from packaging.requirements import Requirement
 from packaging.version import Version
 from rich.console import Console
 from rich.table import Table
 
+from growth.damage import damage_of
 from growth.process import n_cores
 from growth.run_directory import in_use
 from oracle import Dataset
-from oracle.durable import read_lines
+from oracle.durable import lines_of
 from oracle.errors import InputError as OracleInputError
 from oracle.runner import MPI_PREFIXES
 
@@ -240,10 +241,13 @@ def run_directory(run: Path) -> Findings:
         yield Finding("its lock", "note", "a process works on it", "wait for it, or stop it, before the command again")
     else:
         yield Finding("its lock", "good", "free")
+    damage, remedy = damage_of(run), "the command that began it mends it, or says what to do; or restore it from a copy"
+    yield Finding("its files", "bad", "; ".join(damage), remedy) if damage else Finding("its files", "good", "whole")
     for part in ("dataset", "certificate"):
         if (run / part / "segments").is_dir():
             yield from dataset(run / part, f"its {part}")
-    began: list[dict[str, Any]] = [line for line in read_lines(run / "provenance.jsonl") if line["what"] == "start"]
+    records = (line.record for line in lines_of(run / "provenance.jsonl"))
+    began = [record for record in records if record is not None and record["what"] == "start"]
     changed = []
     for name, then in (began[-1]["versions"] if began else {}).items():
         now = _version(name)
@@ -263,11 +267,10 @@ def dataset(directory: Path, what: str) -> Findings:
         warnings.simplefilter("ignore")  # the same is told below
         try:
             labels = Dataset.read(directory)
-            problems = labels.verify()
+            problems, failed = labels.verify(), labels.failures()
         except OracleInputError as error:
             yield Finding(what, "bad", str(error), "restore it from a copy")
             return
-    failed = labels.failures()
     if problems:
         remedy = f"the other {len(labels)} labels are used; restore the file from a copy, or delete it and label again"
         yield Finding(what, "bad", "; ".join(problems), remedy)

@@ -14,6 +14,7 @@ from ase.data import chemical_symbols
 from pydantic import BaseModel, ConfigDict, Field
 
 from growth.candidates import bond_radius, find_candidates
+from growth.damage import model_problem
 from growth.errors import InputError
 from growth.relax import movable_atoms
 from growth.sites import with_adatom
@@ -117,8 +118,10 @@ def given_model(settings: InitialSettings, method: Method, elements: Iterable[st
     """
     if settings.model is None:
         return None
-    runs = sorted((settings.model / "models").glob("v[0-9]*"))
-    directory = runs[-1] if runs else settings.model
+    runs = sorted((settings.model / "models").glob("v[0-9][0-9][0-9][0-9]"))
+    directory = next((path for path in reversed(runs) if model_problem(path) is None), settings.model)
+    if directory.is_dir() and (problem := model_problem(directory)):
+        raise InputError(f"initial.model: {problem}; restore it from a copy")
     try:
         files = {
             path.name: path.read_bytes() for path in directory.iterdir() if path.suffix in (".json", ".safetensors")

@@ -67,7 +67,7 @@ class Campaign:
     ) -> None:
         self.config, self.run_directory, self.report, self.seed = config, run, report, seed
         self.pool = OrderedPool(pool) if config.deterministic else pool
-        state = run.read_json("state/checkpoint.json") or {}
+        state = run.checkpoint(exact=config.deterministic)
         self._mark: dict[str, int] = state.get("mark", {})
         if config.deterministic:
             run.return_to(self._mark)
@@ -82,7 +82,10 @@ class Campaign:
         self._round: dict[int, int] = {}
         self._elapsed_before = float(state.get("elapsed_s", 0.0))
         self._busy_before: dict[str, float] = state.get("busy_s", {})
-        self.models.trained = set(state.get("trained_uids", []))
+        if self.models.version >= state.get("model_version", 0):
+            self.models.trained = set(state.get("trained_uids", []))
+        for text in run.damage:
+            report({"what": "say", "text": text})
 
     # ------------------------------------------------------------------ the run
 
@@ -118,11 +121,11 @@ class Campaign:
         """
         if self.config.deterministic and self.run_directory.mark() | {"labels": len(self.labels)} != self._mark:
             return
-        self.run_directory.write_json(
-            "state/checkpoint.json",
+        self.run_directory.write_checkpoint(
             {
                 "elapsed_s": self.elapsed,
                 "busy_s": self.busy,
+                "model_version": self.models.version,
                 "trained_uids": sorted(self.models.trained),
                 "mark": self._mark,
             },

@@ -6,8 +6,10 @@ relaxations.jsonl  summary.json  certificate.json  *.png
 grown/w00/000123.extxyz      the crystal of walker 0 after step 123
 sites/w00/000123.extxyz      the competing sites of that step as the surrogate scored them, the accepted one first
 dataset/                     labelled structures that the learner sees      certificate/   labels that it never sees
-models/v0007/                model.safetensors, model.json                  state/         checkpoint.json
+models/v0007/                model.safetensors, model.json, SHA256SUMS      state/         checkpoint.json
 ```
+
+Files carry checksums: what is damaged is told and set aside (`*.damaged`, `models/damaged-v0007`), the rest is used.
 """
 
 import json
@@ -15,6 +17,7 @@ import os
 import platform
 import shutil
 import time
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -27,11 +30,26 @@ from ase.constraints import FixAtoms
 from ase.io import read
 from filelock import FileLock, Timeout
 
+from growth.damage import (
+    CHECKPOINT,
+    CONFIG,
+    LOGS,
+    PREVIOUS,
+    SEED,
+    SUMS,
+    checkpoint,
+    model_problem,
+    read_config,
+    read_sealed,
+    sums,
+    with_checksum,
+)
 from growth.errors import InputError
+from growth.events import standing
 from growth.promising import Relaxations
 from growth.relax import movable_atoms
 from growth.sites import Site
-from oracle.durable import append_lines, read_lines, sync_directory, write_whole
+from oracle.durable import append_lines, lines_of, mend_lines, read_lines, seal, sync_directory, unused, write_whole
 from oracle.extxyz import frame
 from oracle.worker import pack, unpack
 
@@ -56,7 +74,7 @@ MAY_CHANGE = {
 }
 """Settings that a resumed run may have otherwise than it began: how far, with what means, how much is spent."""
 PAID = Path("state") / "paid"
-LOGS = ("events", "metrics", "relaxations", "dataset/failed_labels")
+MARKED = ("events", "metrics", "relaxations", "dataset/failed_labels")
 """What a run that goes back to a mark forgets the end of."""
 ONE_VALUE = {"oracle.method", "growth.species", "structure.surface_energies"}
 """Settings whose mapping is one value: given anew it replaces the old one, it does not add to it."""
@@ -64,6 +82,11 @@ ONE_VALUE = {"oracle.method", "growth.species", "structure.surface_energies"}
 
 class RunDirectory:
     """One campaign's files; holds a lock while open, so that two drivers never write one run.
+
+    Logs with damaged lines are mended when it is opened.
+
+    Attributes:
+        damage: what was found damaged since then, and what was done about it, one line each.
 
     Raises:
         InputError: the directory cannot be written, is another campaign's, or is in use.
@@ -83,6 +106,8 @@ class RunDirectory:
             raise InputError(
                 f"run directory {self.path} cannot be written ({error.strerror}); choose another with --run-dir"
             ) from None
+        self.damage: list[str] = []
+        self._mend()
 
     def close(self) -> None:
         self._lock.release()
@@ -109,13 +134,14 @@ class RunDirectory:
             Resolved settings, as written to config.yaml.
 
         Raises:
-            InputError: a setting that defines the campaign is given otherwise than the run began with.
+            InputError: a setting that defines the campaign is given otherwise than the run began with, or the file of
+                those is damaged.
         """
-        target = self.path / "config.yaml"
+        target = self.path / CONFIG
         if not target.exists():
             settled = resolve(given)
         else:
-            begun = yaml.safe_load(target.read_text())
+            begun = read_config(target)
             settled = resolve(overlaid(begun, given))
             changed = [key for key in differing_keys(resolve(begun), settled) if not _may_change(key)]
             if changed:
@@ -123,7 +149,7 @@ class RunDirectory:
                     f"{target}: this run was begun with other settings of {', '.join(changed)}; "
                     "give the same settings to resume it, or another --run-dir for a new run"
                 )
-        write_whole(target, yaml.safe_dump(dict(settled), sort_keys=False))
+        write_whole(target, with_checksum(yaml.safe_dump(dict(settled), sort_keys=False)))
         return settled
 
     # ------------------------------------------------------------------ seed
@@ -131,7 +157,7 @@ class RunDirectory:
     def settle_seed(self, seed: Atoms) -> Atoms:
         """The crystal that this run grows from: `seed` on a new run, on a resumed one what it began with."""
         if self.seed is None:
-            self.write_json("seed.json", packed(seed))
+            write_whole(self.path / SEED, seal(packed(seed)))
         stored = self.seed
         assert stored is not None
         return stored
@@ -151,14 +177,85 @@ class RunDirectory:
         """The whole lines of `log`."""
         return read_lines(self.path / f"{log}.jsonl")
 
+    def _mend(self) -> None:
+        """Drop damaged lines; of events all from the first on, for nothing is replayed across one that is missing."""
+        for log in LOGS:
+            path = self.path / f"{log}.jsonl"
+            if log == "events":
+                self._forget_after_damage(path)
+            damage = mend_lines(path, up_to_damage=log == "events")
+            if damage is not None:
+                self._note(damage)
+
+    def _forget_after_damage(self, events: Path) -> None:
+        """Remove the crystals and sites of steps that a damaged log of events no longer has."""
+        records = [line.record for line in lines_of(events)]
+        if None in records:
+            last = {line["walker"]: line["step"] for line in standing(filter(None, records[: records.index(None)]))}
+            for folder in (self.path / "grown").glob("w[0-9]*"):
+                walker = int(folder.name[1:])
+                self.forget(walker, last.get(walker, 0) + 1)
+
+    def _note(self, damage: str) -> None:
+        self.damage.append(damage)
+        self.append("provenance", {"what": "damage", "time": time.time(), "text": damage})
+
+    # ------------------------------------------------------------------ checkpoint
+
+    def write_checkpoint(self, state: Mapping[str, Any]) -> None:
+        """Write what the other files do not say; the checkpoint before is kept, lest this one is damaged."""
+        path = self.path / CHECKPOINT
+        path.parent.mkdir(exist_ok=True)
+        if checkpoint(path)[0] is not None:
+            write_whole(self.path / PREVIOUS, path.read_bytes())
+        write_whole(path, seal(dict(state)))
+
+    def checkpoint(self, exact: bool) -> dict[str, Any]:
+        """The newest checkpoint that is whole; empty where there is none.
+
+        Args:
+            exact: pass over one whose mark the logs and models no longer reach as they were.
+        """
+        problems, found = [], None
+        for path in (self.path / CHECKPOINT, self.path / PREVIOUS):
+            found, problem = checkpoint(path)
+            if found is not None and exact and not self.reaches(found.get("mark", {})):
+                found, problem = None, f"{path}: what it counts on is damaged"
+            if found is not None:
+                break
+            problems.append(problem)
+        if problems and (found or self.lines("events")):
+            without = (
+                "the run is grown anew with the labels that it has" if exact else "clocks and labels learnt are lost"
+            )
+            self._note(f"{'; '.join(map(str, problems))}; {without if found is None else 'the one before is used'}")
+        return found or {}
+
     def mark(self) -> dict[str, int]:
-        """Where the logs and the models stand now, for `return_to`."""
-        sizes = {log: path.stat().st_size if (path := self.path / f"{log}.jsonl").exists() else 0 for log in LOGS}
-        return {**sizes, "models": max((int(path.name[1:]) for path in self._models()), default=0)}
+        """Where the logs and the models stand now, for `return_to`; `crc` is the checksum of the logs."""
+        paths = {log: self.path / f"{log}.jsonl" for log in MARKED}
+        sizes = {log: path.stat().st_size if path.exists() else 0 for log, path in paths.items()}
+        models = max((int(path.name[1:]) for path in self._models()), default=0)
+        return {**sizes, "models": models, "crc": self._checksum(sizes)}
+
+    def _checksum(self, sizes: Mapping[str, int]) -> int:
+        """Of the logs, each up to its size."""
+        crc = 0
+        for log in MARKED:
+            path = self.path / f"{log}.jsonl"
+            crc = zlib.crc32(path.read_bytes()[: sizes.get(log, 0)] if path.exists() else b"", crc)
+        return crc
+
+    def reaches(self, mark: Mapping[str, int]) -> bool:
+        """Whether logs and models up to a mark are as they were then."""
+        models = [path for path in self._models() if int(path.name[1:]) <= mark.get("models", 0)]
+        whole = len(models) == mark.get("models", 0) and all(model_problem(path) is None for path in models)
+        crc = self._checksum(mark)
+        return whole and mark.get("crc", crc) == crc
 
     def return_to(self, mark: Mapping[str, int]) -> None:
         """Take back what the logs and the models have gained since a mark; without one, all of it."""
-        for log in LOGS:
+        for log in MARKED:
             path, size = self.path / f"{log}.jsonl", mark.get(log, 0)
             if path.exists() and path.stat().st_size > size:
                 os.truncate(path, size)
@@ -219,11 +316,11 @@ class RunDirectory:
 
     def save_model(self, version: int, files: Mapping[str, bytes]) -> Path:
         """Store a model's files as models/vNNNN, whole or not at all."""
-        target = self.path / "models" / f"v{version:04d}"
+        target = self._model(version)
         partial = target.with_suffix(".partial")
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        for name, content in files.items():
+        for name, content in {**files, SUMS: sums(dict(files))}.items():
             with (partial / name).open("wb") as file:
                 file.write(content)
                 file.flush()
@@ -234,24 +331,37 @@ class RunDirectory:
         return target
 
     def model(self, version: int) -> dict[str, bytes]:
-        """Files of a version."""
-        return {file.name: file.read_bytes() for file in (self.path / "models" / f"v{version:04d}").iterdir()}
+        """Files of a version.
+
+        Raises:
+            InputError: they are damaged.
+        """
+        path = self._model(version)
+        if problem := model_problem(path):
+            raise InputError(f"{problem}; restore it from a copy")
+        return {file.name: file.read_bytes() for file in path.iterdir() if file.name != SUMS}
+
+    def has_model(self, version: int) -> bool:
+        """Whether the files of a version are whole, and those that were first stored under its number."""
+        path = self._model(version)
+        return path.is_dir() and model_problem(path) is None and not _set_aside(path).exists()
 
     def latest_model(self) -> tuple[int, dict[str, bytes]] | None:
-        """Version and files of the newest model, if there is one."""
-        found = self._models()
-        if not found:
-            return None
-        version = int(found[-1].name[1:])
-        return version, self.model(version)
+        """Version and files of the newest model that is whole, if there is one; newer ones are set aside."""
+        for path in reversed(self._models()):
+            problem = model_problem(path)
+            if problem is None:
+                return int(path.name[1:]), self.model(int(path.name[1:]))
+            aside = unused(_set_aside(path))
+            path.rename(aside)
+            self._note(f"{problem}; set aside as {aside.name}, the version before is used")
+        return None
+
+    def _model(self, version: int) -> Path:
+        return self.path / "models" / f"v{version:04d}"
 
     def _models(self) -> list[Path]:
         return sorted((self.path / "models").glob("v[0-9][0-9][0-9][0-9]"))
-
-    def read_json(self, name: str) -> Any:
-        """The content of NAME; None where there is no such file."""
-        path = self.path / name
-        return json.loads(path.read_text()) if path.exists() else None
 
     def write_json(self, name: str, content: Any) -> Path:
         """Write `content` to NAME, whole or not at all."""
@@ -302,12 +412,20 @@ def exact_frame(structure: Atoms) -> str:
     return f'{count}\n{header} member_energies="{energies}"\n{atoms}'
 
 
+def _set_aside(model: Path) -> Path:
+    return model.with_name(f"damaged-{model.name}")
+
+
 def read_seed(run: Path) -> Atoms | None:
-    """The crystal that a run began with; None where the run has not noted one."""
-    path = run / "seed.json"
+    """The crystal that a run began with; None where the run has not noted one.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = run / SEED
     if not path.exists():
         return None
-    content = json.loads(path.read_text())
+    content = read_sealed(path)
     seed = unpack(content)
     seed.set_tags(content["tags"])
     seed.set_constraint(FixAtoms(content["fixed"]) if content["fixed"] else None)

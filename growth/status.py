@@ -1,7 +1,7 @@
 """What a run is doing, told from its files alone: no process is asked, nothing is written."""
 
-import json
 import time
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.table import Table
 
 from growth.config import Config, load_config
+from growth.damage import CHECKPOINT, PREVIOUS, checkpoint, damage_of
 from growth.errors import InputError
 from growth.events import standing
 from growth.run_directory import in_use, read_seed
 from oracle import Dataset
-from oracle.durable import read_lines
+from oracle.durable import DamageWarning, read_lines
 
 RECENT = 10
 """Latest asked steps whose errors are told."""
-LOGS = ("events.jsonl", "metrics.jsonl", "relaxations.jsonl", "provenance.jsonl", "state/checkpoint.json")
+LOGS = ("events.jsonl", "metrics.jsonl", "relaxations.jsonl", "provenance.jsonl", CHECKPOINT)
 
 
 def status_of(run: Path) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def status_of(run: Path) -> dict[str, Any]:
         `state` (running, finished, stopped), `stage` (first labels, first model, growth, certificate, finished),
         `last_activity_s` ago, `host` and `pid` of the latest start; by walker where it stands; of labels how many there
         are, were given, failed (by reason), and how many the budget leaves; of the model its version, its validation
-        errors and how wrong it was on the last `RECENT` asked steps, before it learnt them; how busy each part was.
+        errors and how wrong it was on the last `RECENT` asked steps, before it learnt them; how busy each part was;
+        `damage`, one line for every file that is damaged.
 
     Raises:
         InputError: not a run directory, or one whose files cannot be read.
@@ -42,18 +44,22 @@ def status_of(run: Path) -> dict[str, Any]:
         raise InputError(f"{run}: not a run directory (no config.yaml); give the directory that `kossel grow` wrote")
     config = load_config(run / "config.yaml")
     try:
-        return _told(run, config)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DamageWarning)  # the same is told in `damage`
+            return _told(run, config)
+    except InputError:
+        raise
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"{run}: its files cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _told(run: Path, config: Config) -> dict[str, Any]:
-    events, metrics = read_lines(run / "events.jsonl"), read_lines(run / "metrics.jsonl")
-    state = run / "state" / "checkpoint.json"
-    checkpoint = json.loads(state.read_text()) if state.exists() else {}
+    events, metrics = read_lines(run / "events.jsonl", up_to_damage=True), read_lines(run / "metrics.jsonl")
+    state = checkpoint(run / CHECKPOINT)[0] or checkpoint(run / PREVIOUS)[0] or {}
     walkers = [_walker(run, config, index, standing(events)) for index in range(config.walkers)]
     models = [line for line in metrics if line["what"] == "model"]
-    start = (read_lines(run / "provenance.jsonl") or [{}])[-1]
+    dataset = Dataset.read(run / "dataset") if (run / "dataset" / "segments").is_dir() else None
+    start = ([line for line in read_lines(run / "provenance.jsonl") if line["what"] == "start"] or [{}])[-1]
     finished, held = (run / "certificate.json").exists(), in_use(run)
     grown = all(walker["grown"] for walker in walkers)
     written = [(run / name).stat().st_mtime for name in LOGS if (run / name).exists()]
@@ -64,12 +70,13 @@ def _told(run: Path, config: Config) -> dict[str, Any]:
         "last_activity_s": round(time.time() - max(written, default=time.time()), 1),
         "host": start.get("host"),
         "pid": start.get("pid"),
-        "elapsed_s": checkpoint.get("elapsed_s"),
+        "elapsed_s": state.get("elapsed_s"),
         "walkers": walkers,
         "steps": dict(Counter(line["fate"] for line in events)),
-        "labels": _labels(run, config, metrics),
+        "labels": _labels(dataset, config, metrics),
         "model": _model(models, metrics),
-        "busy": _busy(config, checkpoint),
+        "busy": _busy(config, state),
+        "damage": [*damage_of(run), *(dataset.damage if dataset is not None else [])],
     }
 
 
@@ -96,9 +103,7 @@ def _stage(models: Sequence[Any], events: Sequence[Any], grown: bool, finished: 
     return "growth" if models or events else "first labels and first model"
 
 
-def _labels(run: Path, config: Config, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    there = (run / "dataset" / "segments").is_dir()
-    dataset = Dataset.read(run / "dataset") if there else None
+def _labels(dataset: Dataset | None, config: Config, metrics: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     n = 0 if dataset is None else len(dataset)
     failed = [] if dataset is None else dataset.failures()
     given = max((line["n_labels"] for line in metrics if line["what"] == "given"), default=0)
@@ -131,12 +136,12 @@ def _mean(values: Sequence[float]) -> float | None:
     return float(np.mean(values)) if values else None
 
 
-def _busy(config: Config, checkpoint: Mapping[str, Any]) -> dict[str, float]:
-    elapsed = checkpoint.get("elapsed_s") or 0.0
+def _busy(config: Config, state: Mapping[str, Any]) -> dict[str, float]:
+    elapsed = state.get("elapsed_s") or 0.0
     workers = {"oracle": config.oracle.actors, "surrogate": config.surrogate.actors, "learner": 1}
     if config.pool == "serial":
         workers = dict.fromkeys(workers, 1)
-    busy = checkpoint.get("busy_s", {})
+    busy = state.get("busy_s", {})
     return {role: round(busy.get(role, 0.0) / elapsed / n, 3) for role, n in workers.items()} if elapsed else {}
 
 
@@ -167,6 +172,8 @@ def print_status(console: Console, status: Mapping[str, Any]) -> None:
         table.add_row(f"last {before['n']} asked steps", f"wrong by {_errors(before)} before learning")
     if status["busy"]:
         table.add_row("busy", ", ".join(f"{role} {share:.0%}" for role, share in status["busy"].items()))
+    for text in status["damage"]:
+        table.add_row("damaged", text)
     console.print(table)
     if status["state"] == "stopped":
         console.print("Nobody works on it; the command that began it goes on.")

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ase import Atoms
 
-from oracle.durable import sha256, write_whole
+from oracle.durable import DamageWarning, sha256, write_whole
 from oracle.extxyz import frame
 from oracle.frame_parser import parse_frames
 from oracle.outcome import RawLabel
@@ -49,7 +49,8 @@ class LabelCache:
             if path.name.split(".")[1] == sha256(text)[:16]:
                 yield parse_frames(text)[0]
             else:
-                warnings.warn(f"{path}: content does not match its checksum; the label is made anew", stacklevel=3)
+                told = f"{path}: content does not match its checksum; the label is made anew"
+                warnings.warn(told, DamageWarning, stacklevel=3)
 
     def forget(self, uids: Iterable[str]) -> None:
         """Remove the labels of some uids; those that are not there are gone already."""

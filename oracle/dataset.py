@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 from ase import Atoms
 from filelock import FileLock, Timeout
 
-from oracle.durable import append_lines, read_lines, sha256, write_whole
+from oracle.durable import (
+    DamageWarning,
+    append_lines,
+    damaged_lines,
+    mend_lines,
+    read_lines,
+    seal,
+    sha256,
+    unseal,
+    write_whole,
+)
 from oracle.entries import check, entry_of, restored
 from oracle.errors import InputError
 from oracle.export import export
@@ -24,6 +34,9 @@ from oracle.outcome import FailedLabel
 from oracle.provenance import failure_of, failure_record, label_record
 from oracle.segments import read_frames, segment_paths, segment_problem, write_segment
 from oracle.worker import pack
+
+HEADER = "dataset.json"
+FAILURES, PROVENANCE = LOGS = ("failed_labels.jsonl", "provenance.jsonl")
 
 
 class _Place(NamedTuple):
@@ -41,6 +54,9 @@ class Dataset:
     Layout: `dataset.json` (method and its hash); `segments/000123.extxyz`, each with `000123.extxyz.sha256` beside it,
     never appended to; `failed_labels.jsonl`; `provenance.jsonl` (wall time, host, versions: what may differ between
     equal runs).
+
+    Attributes:
+        damage: what is damaged and was left out, one line each.
     """
 
     def __init__(
@@ -54,8 +70,8 @@ class Dataset:
         self._lock = lock
         self._places: dict[str, _Place] = {}
         self._read_segments: set[str] = set()
-        header = directory / "dataset.json"
-        self._stored_header: dict[str, Any] = json.loads(header.read_text()) if header.exists() else {}
+        self.damage: list[str] = []
+        self._stored_header = self._read_header()
         self._method = self._stored_header.get("method") if settings is None else dict(settings)
         self._method_hash: str | None = self._stored_header.get("method_hash")
         if method_hash is not None:
@@ -96,6 +112,10 @@ class Dataset:
         try:
             for torn in (directory / "segments").glob(".*.tmp"):
                 torn.unlink()
+            for log in LOGS:
+                damage = mend_lines(directory / log)
+                if damage is not None:
+                    warnings.warn(damage, DamageWarning, stacklevel=2)
             return cls(directory, lock, method_hash, settings)
         except BaseException:
             lock.release()
@@ -201,7 +221,7 @@ class Dataset:
         self._needs_lock()
         if records:
             self._write_header()
-        append_lines(self.directory / "failed_labels.jsonl", records)
+        append_lines(self.directory / FAILURES, records)
 
     def failures(self) -> list[FailedLabel]:
         """Return the failed labels, the last failure of each structure, without those that have a label by now."""
@@ -209,7 +229,7 @@ class Dataset:
 
     def failure_records(self) -> list[dict[str, Any]]:
         """Return the same as they are stored, with uid, time and host."""
-        last = {record["uid"]: record for record in read_lines(self.directory / "failed_labels.jsonl")}
+        last = {record["uid"]: record for record in read_lines(self.directory / FAILURES)}
         return [record for uid, record in last.items() if uid not in self._places]
 
     def provenance(self) -> dict[str, dict[str, Any]]:
@@ -218,7 +238,10 @@ class Dataset:
 
     def verify(self) -> list[str]:
         """Return what is wrong with the files, one line each; empty when all is well."""
-        problems = []
+        problems = [damage for log in LOGS if (damage := damaged_lines(self.directory / log)) is not None]
+        header = self.directory / HEADER
+        if header.exists() and unseal(header.read_bytes().removesuffix(b"\n")) is None:
+            problems.append(f"{header}: damaged")
         for path in segment_paths(self._segments):
             content = path.read_bytes()
             problem = segment_problem(path, content)
@@ -248,7 +271,7 @@ class Dataset:
             content = path.read_bytes()
             problem = segment_problem(path, content)
             if problem is not None:
-                warnings.warn(f"{problem}; segment skipped", stacklevel=3)
+                self._report(f"{problem}; segment skipped")
                 continue
             for span in index_frames(content):
                 if not span.uid:
@@ -262,13 +285,24 @@ class Dataset:
 
     @property
     def _provenance(self) -> Path:
-        return self.directory / "provenance.jsonl"
+        return self.directory / PROVENANCE
+
+    def _report(self, damage: str) -> None:
+        self.damage.append(damage)
+        warnings.warn(damage, DamageWarning, stacklevel=5)
+
+    def _read_header(self) -> dict[str, Any]:
+        path = self.directory / HEADER
+        header = unseal(path.read_bytes().removesuffix(b"\n")) if path.exists() else {}
+        if header is None:
+            self._report(f"{path}: damaged, not used; the labels tell their method")
+        return header or {}
 
     def _write_header(self) -> None:
         """Say once which method the labels are of."""
         header = {"format": 1, "method_hash": self._method_hash, "method": self._method}
         if header != self._stored_header:
-            write_whole(self.directory / "dataset.json", json.dumps(header) + "\n")
+            write_whole(self.directory / HEADER, seal(header) + "\n")
             self._stored_header = header
 
     def _entry(self, structure: Atoms) -> tuple[Atoms, dict[str, Any]]:

@@ -1,6 +1,5 @@
 """A deterministic campaign: the same crystals and dataset whoever was quick, and however often it was killed."""
 
-import json
 import random
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -16,6 +15,7 @@ from growth.pool import Done, OrderedPool, Pool, Role, SerialPool, Task
 from growth.run import launch
 from oracle.batch import BatchWorker
 from oracle.dataset import Dataset
+from oracle.durable import read_lines
 from oracle.identity import uid
 
 DEMO = Path(__file__).parents[2] / "growth" / "configs" / "al_emt.yaml"
@@ -67,7 +67,7 @@ def small(*overrides: str) -> Config:
 
 def outcome(run: Path) -> dict[str, Any]:
     """All of a run that must not depend on chance: what happened, crystals, labels, models."""
-    events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    events = read_lines(run / "events.jsonl")
     files = [*run.glob("grown/*/*"), *run.glob("sites/*/*"), *run.glob("dataset/segments/*"), *run.glob("models/*/*")]
     contents: dict[str, Any] = {str(path.relative_to(run)): path.read_bytes() for path in files}
     return {"events": [{k: v for k, v in event.items() if k != "seconds"} for event in events], **contents}

@@ -13,6 +13,7 @@ from filelock import FileLock
 from growth import doctor
 from growth.cli import main
 from growth.doctor import Finding
+from growth.run_directory import RunDirectory
 from oracle import Dataset, Method, label
 
 NOBODY = "http://127.0.0.1:9"
@@ -146,6 +147,24 @@ def test_planted_in_a_run_directory(run: Path, tmp_path: Path) -> None:
     (run / "provenance.jsonl").write_text(json.dumps({"what": "start", "versions": {"numpy": "0.1"}}) + "\n")
     assert any("numpy 0.1" in finding.seen for finding in doctor.run_directory(run))
     assert bad(doctor.run_directory(tmp_path))
+
+
+def test_planted_damage_in_a_run_directory(run: Path) -> None:
+    """A log, the checkpoint and a model are told of in one finding, and stay as they are."""
+    directory = RunDirectory(run)
+    directory.append("events", {"step": 1}, {"step": 2})
+    directory.write_checkpoint({"elapsed_s": 1.0})
+    directory.save_model(1, {"model.json": b"{}"})
+    directory.close()
+    assert not bad(doctor.run_directory(run))
+    for name in ("events.jsonl", "state/checkpoint.json", "models/v0001/model.json"):
+        (run / name).write_bytes((run / name).read_bytes()[:-2] + b"x\n")
+    files = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    (found,) = bad(doctor.run_directory(run))
+    assert found.what == "its files"
+    for said in ("events.jsonl: damaged line 2", "checkpoint.json: damaged", "v0001: files do not match"):
+        assert said in found.seen
+    assert files == {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
 
 
 def test_failed_labels_are_told(tmp_path: Path) -> None:
