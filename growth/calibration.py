@@ -55,6 +55,16 @@ def calibrated(lines: Sequence[Line] = (), version: int = 0) -> Calibration:
     return Calibration(**found)
 
 
+def counted(n: int) -> int:
+    """Of n labels those that a calibration is made of: all of few, of many a number that changes with every hundredth.
+
+    >>> counted(100), counted(1001), counted(1007), counted(1008)
+    (100, 1000, 1000, 1008)
+    """
+    step = max(1, 2 ** (n.bit_length() - 7))
+    return n - n % step
+
+
 def scores_of(lines: Sequence[Line]) -> dict[str, Scores]:
     """Scores by quantity: energy and forces of the drawn site of each step, ΔE of each other labelled site to it.
 

@@ -1,5 +1,6 @@
 """What a campaign keeps while it runs: labels, how wrong the surrogate was before each, and model versions."""
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,7 +8,7 @@ import numpy as np
 from ase import Atoms
 
 from growth.asking import worst_force_error
-from growth.calibration import calibrated, gain, told
+from growth.calibration import calibrated, counted, gain, told
 from growth.config import Config
 from growth.errors import CampaignError
 from growth.pool import Pool
@@ -39,7 +40,9 @@ class Labels:
         lines = run.lines("metrics")
         self._errors: list[dict[str, Any]] = [line for line in lines if line["what"] == "error"]
         self.n_given = max((line["n_labels"] for line in lines if line["what"] == "given"), default=0)
+        self._queries = Counter(map(_query_of, filter(_is_query, self._errors)))
         self.given: set[str] = set()
+        self._calibrated = (-1, -1)
         self.calibrate(max((line["version"] for line in lines if line["what"] == "model"), default=0))
 
     def __len__(self) -> int:
@@ -99,8 +102,8 @@ class Labels:
             if self.n_failed > max(10, 0.3 * len(self)):
                 raise CampaignError(
                     f"{self.n_failed} labels failed against {len(self)} that succeeded "
-                    f"(the last: {failed[-1].reason}, {failed[-1].detail}); see dataset/failed_labels.jsonl, and once the "
-                    f"cause is mended `kossel dataset retry {self._dataset.directory}`"
+                    f"(the last: {failed[-1].reason}, {failed[-1].detail}); see dataset/failed_labels.jsonl, and once "
+                    f"the cause is mended `kossel dataset retry {self._dataset.directory}`"
                 )
         for request, outcome in zip(requests, outcomes, strict=True):
             if isinstance(outcome, Atoms) and request.forces is not None and outcome.info["uid"] in new:
@@ -131,8 +134,8 @@ class Labels:
     @property
     def per_query(self) -> float:
         """Labels that a query has taken so far, on average; before any, as many as it may."""
-        queries = [line["group"].removesuffix("-again") for line in self._errors if line["reason"] == "query"]
-        return len(queries) / len(set(queries)) if queries else float(self._config.ask.sites_per_query)
+        n = self._queries.total()
+        return n / len(self._queries) if n else float(self._config.ask.sites_per_query)
 
     def gain(self) -> float | None:
         """By which share errors before learning have lately fallen; None where too few steps were asked to say."""
@@ -170,14 +173,28 @@ class Labels:
         }
         self._run.append("metrics", line)
         self._errors.append(line)
+        if _is_query(line):
+            self._queries[_query_of(line)] += 1
 
     def calibrate(self, version: int) -> None:
-        """Redo the calibration, with all labels so far, for a model version."""
-        self._version, self.calibration = version, calibrated(self._errors, version)
+        """Redo the calibration for a model version, with the labels so far, where either is new."""
+        made_of = counted(len(self._errors)), version
+        if made_of != self._calibrated:
+            self._calibrated, self._version = made_of, version
+            self.calibration = calibrated(self._errors[: made_of[0]], version)
 
     def told(self) -> dict[str, Any]:
         """What the run knows of its own honesty."""
         return told(self._errors, self.calibration, self._config.ask.tolerances, self._config.ask.risk)
+
+
+def _is_query(line: dict[str, Any]) -> bool:
+    return bool(line["reason"] == "query")
+
+
+def _query_of(line: dict[str, Any]) -> str:
+    """The step that was asked about; of one asked about again, the same."""
+    return str(line["group"]).removesuffix("-again")
 
 
 class Models:

@@ -274,7 +274,7 @@ class RunDirectory:
         """Write `structures` to `folder`/wNN/STEP.extxyz, exact to the last bit, whole or not at all."""
         target = self.path / folder / f"w{walker:02d}" / f"{step:06d}.extxyz"
         target.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(target, "".join(exact_frame(structure) for structure in structures))
+        write_whole(target, "".join(exact_frame(structure) for structure in structures), lasting=False)
         return target
 
     def forget(self, walker: int, step: int) -> None:

@@ -26,7 +26,7 @@ section 4.5 (Mondrian predictors).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -184,6 +184,7 @@ class Conformal:
     edges: Float[np.ndarray, " n_edges"]
     floor: float
     prior: Prior
+    _told: dict[float, Float[np.ndarray, " n_bins"]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def effective_n(self) -> float:
@@ -192,7 +193,9 @@ class Conformal:
 
     def quantiles(self, level: float) -> Float[np.ndarray, " n_bins"]:
         """Score that a new point of each bin stays within with probability `level` or more."""
-        return np.array([b.quantile(level, self.prior) for b in self.bins])
+        if level not in self._told:
+            self._told[level] = np.array([b.quantile(level, self.prior) for b in self.bins])
+        return self._told[level]
 
     def radius(self, std: Float[np.ndarray, " k"], level: float) -> Float[np.ndarray, " k"]:
         """Half-width of the interval that contains the truth with probability `level` or more.

@@ -27,9 +27,13 @@ class DamageWarning(UserWarning):
     """A file is damaged: what is left of it is used."""
 
 
-def write_whole(path: Path, content: str | bytes) -> None:
-    """Write a file so that after a crash it is there with all of its content, or not at all."""
-    with whole_file(path) as file:
+def write_whole(path: Path, content: str | bytes, lasting: bool = True) -> None:
+    """Write a file so that after a crash it is there with all of its content, or not at all.
+
+    Args:
+        lasting: it is there once this returns, even if the power fails then; else that can take some seconds.
+    """
+    with whole_file(path, lasting) as file:
         if isinstance(content, bytes):
             file.buffer.write(content)
         else:
@@ -37,7 +41,7 @@ def write_whole(path: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def whole_file(path: Path) -> Iterator[TextIO]:
+def whole_file(path: Path, lasting: bool = True) -> Iterator[TextIO]:
     """Open a text file to write piece by piece; it takes its name when the block ends well, else it is dropped."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
@@ -50,7 +54,8 @@ def whole_file(path: Path) -> Iterator[TextIO]:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
-    sync_directory(path.parent)
+    if lasting:
+        sync_directory(path.parent)
 
 
 def sync_directory(path: Path) -> None:

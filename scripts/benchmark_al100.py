@@ -390,6 +390,8 @@ def write_page(folder: Path, found: Found) -> None:
         if name in found:
             happened = ", ".join(f"{n} × {kind}" for kind, n in found[name].items())
             page += [f"Left alone at 300 K on the {name} surrogate: {happened}.", ""]
+    if found["rounds"] and not agreed(found["rounds"][-1]["processes"], found["aim"]):
+        page += [f"Not yet: both barriers within {found['aim']:g} eV of the oracle's; `--rounds` goes on.", ""]
     write_whole(folder.with_suffix(".md"), "\n".join(page).rstrip() + "\n")
     if rows:
         draw(folder / "barriers.png", found["rounds"])
