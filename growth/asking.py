@@ -31,7 +31,7 @@ Arm = Literal["committee", "random", "everything", "nothing"]
 class AskSettings(BaseModel):
     """When the surrogate counts as unsure: where an error beyond a tolerance is likelier than the risk."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     delta_e_tolerance: float = Field(0.05, gt=0, description="harmless error of ΔE between competing sites, eV")
     energy_tolerance: float = Field(0.008, gt=0, description="harmless error of the energy per atom, eV")

@@ -1,8 +1,10 @@
 """The `kossel` command. Commands load what they need when they run, so that `kossel --help` answers at once."""
 
+import contextlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -11,6 +13,9 @@ import typer
 UsageErrors: Any = typer.BadParameter.__mro__[2]
 """Click's `ClickException`, whichever click this typer brings: wrong options, missing arguments."""
 INTERRUPTED = 130
+LONGEST_LINE = 800
+"""Characters of an error: what came may be a whole file."""
+LAST_SEED = 2**63 - 1
 
 app = typer.Typer(
     help="Grow crystals atom by atom on an energy surface that is learned while they grow.",
@@ -21,9 +26,18 @@ app = typer.Typer(
 dataset_app = typer.Typer(help="Look at, import, export and repair datasets.")
 app.add_typer(dataset_app, name="dataset")
 
+
+def _positive(seconds: float) -> float:
+    if not 0 < seconds <= 1e7:
+        raise typer.BadParameter(f"expected seconds above 0 and up to 1e7, got {seconds}")
+    return seconds
+
+
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed")]
 MethodFile = Annotated[Path, typer.Option("--method", help="method file (YAML)")]
 DatasetDir = Annotated[Path, typer.Argument(help="dataset directory")]
+Timeout = Annotated[float, typer.Option(help="seconds for a label", callback=_positive)]
+Ranks = Annotated[int, typer.Option(min=1, max=100_000, help="MPI ranks for a label")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,7 +49,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     words = list(sys.argv[1:] if arguments is None else arguments) or ["--help"]
     try:
-        code = app(args=words, prog_name="kossel", standalone_mode=False) or 0
+        with _short_warnings():
+            code = app(args=words, prog_name="kossel", standalone_mode=False) or 0
     except UsageErrors as error:
         context = getattr(error, "ctx", None)
         _stop(
@@ -46,6 +61,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _stop(f"error: {error}", 2)
     except CampaignError as error:
         _stop(f"stopped: {error}", 1)
+    except OSError as error:
+        if error.filename is None:  # of no file: an accident, not an input
+            raise
+        _stop(f"error: {error.filename}: {error.strerror}; give another path, or mend this one", 2)
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
     if code == INTERRUPTED:
@@ -57,8 +76,30 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _stop(text: str, code: int) -> NoReturn:
     sys.stdout.flush()
-    print(" ".join(text.split()), file=sys.stderr)
+    print(_one_line(text), file=sys.stderr)
     sys.exit(code)
+
+
+def _one_line(text: str) -> str:
+    """`text` as a line that a terminal can show.
+
+    >>> _one_line("of\\nmany  lines \\x1b[31m" + "." * 9999)
+    'of many lines \\\\x1b[31m...
+    """
+    line = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in " ".join(text.split()))
+    return line if len(line) <= LONGEST_LINE else f"{line[: LONGEST_LINE // 2]} … {line[-LONGEST_LINE // 2 :]}"
+
+
+@contextlib.contextmanager
+def _short_warnings() -> Iterator[None]:
+    """Warnings in one line each, without the place in the source."""
+
+    def show(message: Warning | str, *_: object, **__: object) -> None:
+        print(_one_line(f"warning: {message}"), file=sys.stderr)
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield
 
 
 def _report_labels(summary: Mapping[str, Any]) -> None:
@@ -95,8 +136,8 @@ def label(
     structures: Annotated[Path, typer.Argument(help="structures to label, any format that ASE reads")],
     method: MethodFile,
     dataset: Annotated[Path, typer.Option("--dataset", help="dataset directory, created or extended")],
-    timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
-    ranks: Annotated[int, typer.Option(help="MPI ranks for a label")] = 1,
+    timeout: Timeout = 3600.0,
+    ranks: Ranks = 1,
 ) -> None:
     """Label structures with a method; what the dataset has already is skipped. Exit code 1: some labels failed."""
     from oracle.campaign import label_file
@@ -201,8 +242,8 @@ def dataset_relabel(
     directory: DatasetDir,
     method: MethodFile,
     out: Annotated[Path, typer.Option(help="the new dataset, created or gone on with")],
-    timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
-    ranks: Annotated[int, typer.Option(help="MPI ranks for a label")] = 1,
+    timeout: Timeout = 3600.0,
+    ranks: Ranks = 1,
 ) -> None:
     """Label the same structures by another method; the same command resumes. Exit code 1: some labels failed."""
     from oracle.methods import Method
@@ -231,7 +272,7 @@ def dataset_split(
 def dataset_retry(
     directory: DatasetDir,
     method: MethodFile,
-    timeout: Annotated[float, typer.Option(help="seconds for a label")] = 3600.0,
+    timeout: Timeout = 3600.0,
 ) -> None:
     """Label again what failed. Exit code 1: some failed again."""
     from oracle.campaign import retry_failed
@@ -248,8 +289,8 @@ def train(
     out: Annotated[Path, typer.Option(help="model directory to write")],
     start: Annotated[Path | None, typer.Option("--from", help="model directory to go on from")] = None,
     minutes: Annotated[float | None, typer.Option(help="wall-clock budget")] = None,
-    seed: Annotated[int, typer.Option(help="random seed")] = 0,
-    threads: Annotated[int, typer.Option(min=1, help="cores that torch uses; its matrices are small")] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED, help="random seed")] = 0,
+    threads: Annotated[int, typer.Option(min=1, max=1000, help="cores that torch uses; its matrices are small")] = 1,
     overrides: Overrides = None,
     energy_key: Annotated[
         str | None, typer.Option(help="info key of the energy, if not REF_ or a calculator's")

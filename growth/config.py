@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
 
-import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from growth.asking import AskSettings
@@ -14,7 +13,9 @@ from growth.initial_set import InitialSettings
 from growth.seeds import SeedSettings
 from growth.simulator import GrowthSettings
 from learner.settings import DeviceName, NetworkSettings, TrainSettings, UpdateSettings
+from oracle.errors import InputError as OracleInputError
 from oracle.methods import Method
+from oracle.plain_yaml import parse_yaml, read_yaml
 from oracle.settings import LabelSettings
 
 Resources = dict[str, Annotated[float, Field(gt=0)]]
@@ -24,7 +25,7 @@ Settings = TypeVar("Settings", bound=BaseModel)
 class Section(BaseModel):
     """A group of settings; unknown keys are refused."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class OracleSection(Section):
@@ -129,15 +130,15 @@ class RaySection(Section):
 class Config(Section):
     """Everything a campaign needs."""
 
-    name: str = "run"
-    seed: int = Field(0, ge=0, description="random seed of the campaign")
+    name: str = Field("run", max_length=200, description="of the campaign, and of its folder below runs/")
+    seed: int = Field(0, ge=0, lt=2**63, description="random seed of the campaign")
     pool: Literal["ray", "serial"] = "ray"
     deterministic: bool = Field(
         False,
         description="one step of every walker at a time, and answers in the order of the questions: the same crystals "
         "and dataset, bit for bit, whatever the number of actors, their speed and interruptions; slower",
     )
-    walkers: int = Field(2, ge=1, description="crystals that grow side by side")
+    walkers: int = Field(2, ge=1, le=1000, description="crystals that grow side by side")
     structure: SeedSettings = Field(SeedSettings(), description="the seed crystal")
     growth: GrowthSettings = GrowthSettings()
     initial: InitialSettings = InitialSettings()
@@ -148,6 +149,13 @@ class Config(Section):
     budget: BudgetSection = BudgetSection()
     certificate: CertificateSettings = CertificateSettings()
     ray: RaySection = RaySection()
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        if name in ("", ".", "..") or "/" in name or not name.isprintable():
+            raise ValueError("expected the name of one folder")
+        return name
 
     @model_validator(mode="after")
     def _agree(self) -> "Config":
@@ -163,14 +171,12 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read a YAML config and apply `section.key=value` overrides.
 
     Raises:
-        InputError: no such file, no YAML, an unknown key (the nearest right one is named) or a bad value.
+        InputError: no such file, no plain YAML, an unknown key (the nearest right one is named) or a bad value.
     """
     try:
-        content = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise InputError(f"config {path}: {error.strerror or error}; give the path of a YAML file") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"config {path}: not YAML ({' '.join(str(error).split())})") from None
+        content = read_yaml(path, "config", "give the path of a YAML file")
+    except OracleInputError as error:
+        raise InputError(str(error)) from error
     if not isinstance(content, dict):
         raise InputError(f"config {path}: expected a mapping of sections, got {type(content).__name__}")
     content.setdefault("name", path.stem)
@@ -196,9 +202,9 @@ def set_key(content: dict[str, Any], override: str) -> None:
         if not isinstance(node, dict):
             raise InputError(f"--set {override!r}: {parent} is a value, not a section")
     try:
-        node[last] = yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise InputError(f"--set {override!r}: {value!r} is not a YAML value") from None
+        node[last] = parse_yaml(value)
+    except ValueError as error:
+        raise InputError(f"--set {override!r}: {value!r} is not a YAML value ({error})") from None
 
 
 def check_settings(model: type[Settings], content: Mapping[str, Any], where: str) -> Settings:

@@ -21,7 +21,7 @@ from growth.relax import movable_atoms
 class DepositionSettings(BaseModel):
     """How atoms arrive and how long each is watched."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     species: str = Field("Al", description="symbol of the atoms that arrive")
     temperature_K: float = Field(300.0, gt=0, description="of the crystal")

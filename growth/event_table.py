@@ -42,7 +42,7 @@ NEARBY = 1.25
 class TableSettings(BaseModel):
     """How surroundings are told apart and searched. Lengths in Å."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     radius: float = Field(6.0, gt=0, description="of the surroundings by which an atom's processes are known")
     tolerance: float = Field(0.5, gt=0, description="furthest that an atom of equal surroundings may be off")

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from ase.io import read
-
 from growth.errors import InputError
-from growth.run_directory import exact_frame, read_seed
+from growth.run_directory import exact_frame
+from growth.seeds import seed_of_run
 from oracle import Dataset
 from oracle.durable import write_whole
+from oracle.extxyz import read_structures
 
 
 def export_run(run: Path, out: Path) -> list[Path]:
@@ -19,10 +19,10 @@ def export_run(run: Path, out: Path) -> list[Path]:
     if not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a run directory (no config.yaml); give the directory that `kossel grow` wrote")
     out.mkdir(parents=True, exist_ok=True)
-    seed = read_seed(run)
+    seed = seed_of_run(run)
     written = []
     for walker in sorted((run / "grown").glob("w[0-9][0-9]")):
-        crystals = [read(file) for file in sorted(walker.glob("*.extxyz"))]
+        crystals = [read_structures(file)[-1] for file in sorted(walker.glob("*.extxyz"))]
         target = out / f"{walker.name}.extxyz"
         write_whole(target, "".join(map(exact_frame, crystals if seed is None else [seed, *crystals])))
         written.append(target)

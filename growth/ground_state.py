@@ -33,7 +33,7 @@ CLOSE = 1.25
 class GroundStateSettings(BaseModel):
     """How ground states are looked for. Lengths in Å, forces in eV/Å, energies in eV, budgets in force calls."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     species: str = Field(description="symbol of the one element")
     bond_length: float | None = Field(default=None, gt=0, description="touching distance; default: twice its radius")

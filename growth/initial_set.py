@@ -24,7 +24,7 @@ from oracle import Method, isolated_atoms, read_labelled
 class InitialSettings(BaseModel):
     """How many initial structures, and how far from the seed they go. Lengths in Å."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     n: int = Field(
         default=36, ge=0, description="structures in all, about: atoms and dimers come on top of 30 others; 0: none"

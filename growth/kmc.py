@@ -30,7 +30,7 @@ MOST_SETTLINGS = 20
 class KineticSettings(BaseModel):
     """How fast things happen, and how events are carried out."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     temperature_K: float = Field(300.0, gt=0)
     flux: dict[str, float] = Field({}, description="arriving atoms of each species, 1/(Å² s)")

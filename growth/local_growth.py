@@ -31,7 +31,7 @@ BURIED = 12
 class LocalSettings(BaseModel):
     """What grows, how hot, and how far an event is felt. Lengths in Å."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     species: str = Field("Cu", description="symbol of the atoms that arrive")
     temperature_K: float = Field(400.0, ge=0, description="of the choice among all sites; 0 takes the lowest")

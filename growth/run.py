@@ -30,8 +30,8 @@ from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
 from growth.process import absolute, stop_signals
 from growth.report import Progress, plot_run, print_summary, summarise
-from growth.run_directory import PAID, RunDirectory, read_seed
-from growth.seeds import make_seed
+from growth.run_directory import PAID, RunDirectory
+from growth.seeds import make_seed, seed_of_run
 from growth.workers import LearnerWorker, SurrogateWorker
 from oracle import Dataset, Method
 
@@ -54,7 +54,7 @@ def launch(config: Config, run_dir: Path) -> None:
         InputError: the run directory or the seed cannot be used.
         KeyboardInterrupt: on SIGINT or SIGTERM, after the state was written; the same command goes on.
     """
-    seed = read_seed(run_dir) or make_seed(config.structure)
+    seed = seed_of_run(run_dir) or make_seed(config.structure)
     method = Method.from_dict(config.oracle.method)
     elements = [*seed.symbols, *species_of(config.growth)]
     missing = method.missing_species(elements)

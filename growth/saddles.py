@@ -25,7 +25,7 @@ Ask = Generator[np.ndarray, tuple[float, np.ndarray], "_Climbed"]
 class SaddleSettings(BaseModel):
     """How saddles are searched for. Lengths in Å, energies in eV."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     radius: float | None = Field(8.0, gt=0, description="atoms further from the pushed one stay put; null: none does")
     push_radius: float = Field(4.0, gt=0, description="how far around an atom others are pushed with it")

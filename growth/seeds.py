@@ -1,5 +1,6 @@
 """What growth starts from: the paper's 14-atom seed, clusters, slabs, bulk crystals, or a file."""
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
@@ -17,30 +18,38 @@ from pymatgen.io.ase import AseAtomsAdaptor
 
 from growth.errors import InputError
 from growth.observables import OVERLAPPING, contacts
+from growth.run_directory import read_seed
+from oracle import gates
+from oracle.extxyz import refuse_endless_xyz
 
 SeedKind = Literal["fcc14", "atom", "icosahedron", "octahedron", "wulff", "slab", "bulk", "file"]
+MOST_ATOMS = 100_000
 FACETS = {"111": fcc111, "100": fcc100, "110": fcc110}
 
 
 class SeedSettings(BaseModel):
     """A seed or substrate. Each kind has settings of its own; one that means nothing to the kind is refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kind: SeedKind = Field(default="fcc14", description="fcc14: 8 corners and 6 face centres of the cubic cell")
     species: str = Field(default="Al", description="element symbol")
-    lattice_constant: float | None = Field(default=None, gt=0, description="Å, cubic cell; default: ASE's table")
-    shells: int = Field(default=2, ge=1, description="icosahedron: shells, the centre being the first; 2 is 13 atoms")
-    length: int = Field(default=3, ge=2, description="octahedron: atoms along an edge before truncation")
+    lattice_constant: float | None = Field(
+        default=None, gt=0, le=100, description="Å, cubic cell; default: ASE's table"
+    )
+    shells: int = Field(
+        default=2, ge=1, le=30, description="icosahedron: shells, the centre being the first; 2 is 13 atoms"
+    )
+    length: int = Field(default=3, ge=2, le=50, description="octahedron: atoms along an edge before truncation")
     cutoff: int = Field(default=0, ge=0, description="octahedron: layers cut off each corner")
-    n_atoms: int = Field(default=55, ge=1, description="wulff: about so many atoms")
+    n_atoms: int = Field(default=55, ge=1, le=MOST_ATOMS, description="wulff: about so many atoms")
     surface_energies: dict[Literal["111", "100", "110"], float] = Field(
         default={"111": 1.0, "100": 1.08, "110": 1.17}, description="wulff: relative energies of the facets"
     )
     facet: Literal["111", "100", "110"] = Field(default="111", description="slab: fcc facet")
     repeat: tuple[int, int, int] = Field(default=(3, 3, 3), description="slab: atoms along x, y, layers; bulk: cells")
     fixed_layers: int = Field(default=1, ge=0, description="slab: layers held at the bottom")
-    vacuum: float = Field(default=8.0, gt=0, description="slab: Å of vacuum on each side")
+    vacuum: float = Field(default=8.0, gt=0, le=1000, description="slab: Å of vacuum on each side")
     path: Path | None = Field(default=None, description="file: CIF, POSCAR, extxyz, xyz, or what else ASE reads")
     index: int = Field(default=-1, description="file: which structure of several; -1 is the last")
 
@@ -87,6 +96,22 @@ def make_seed(settings: SeedSettings) -> Atoms:
     return checked(makers[settings.kind](settings), source)
 
 
+def seed_of_run(run: Path) -> Atoms | None:
+    """The crystal that a run began with; None where the run has not noted one.
+
+    Raises:
+        InputError: what it noted is no crystal that can be grown on.
+    """
+    path = run / "seed.json"
+    try:
+        seed = read_seed(run)
+    except InputError:
+        raise
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not a seed ({type(error).__name__}: {error}); restore it from a copy") from error
+    return None if seed is None else checked(seed, str(path))
+
+
 def checked(structure: Atoms, source: str) -> Atoms:
     """The structure itself, when it can be grown on.
 
@@ -94,15 +119,9 @@ def checked(structure: Atoms, source: str) -> Atoms:
         InputError: no atoms, unknown elements, positions or cell not numbers, overlapping atoms, no cell along a
             periodic direction; the text begins with source.
     """
-    if len(structure) == 0:
-        raise InputError(f"{source}: expected at least one atom, got none")
-    if (structure.numbers < 1).any() or (structure.numbers >= len(chemical_symbols)).any():
-        raise InputError(f"{source}: atom {int(np.argmin(structure.numbers > 0))} is of no known element")
-    bad = ~np.isfinite(structure.positions).all(axis=1)
-    if bad.any():
-        raise InputError(f"{source}: the position of atom {int(np.argmax(bad))} is not a number")
-    if not np.isfinite(structure.cell[:]).all() or (structure.pbc & ~structure.cell.any(axis=1)).any():
-        raise InputError(f"{source}: expected a cell vector along each periodic direction, got {structure.cell}")
+    reason = gates.geometry(structure)
+    if reason is not None:
+        raise InputError(f"{source}: {reason}")
     i, j, ratio = contacts(structure)
     if (ratio < OVERLAPPING).any():
         k = int(np.argmin(ratio))
@@ -153,18 +172,23 @@ def _wulff(settings: SeedSettings) -> Atoms:
 
 
 def _slab(settings: SeedSettings) -> Atoms:
-    if min(settings.repeat) < 1 or settings.fixed_layers > settings.repeat[2]:
-        raise InputError(f"structure.repeat: expected at least 1 each and the fixed layers, got {settings.repeat}")
+    _check_repeat(settings.repeat, 1)
+    if settings.fixed_layers > settings.repeat[2]:
+        raise InputError(f"structure.repeat: expected at least the fixed layers, got {settings.repeat}")
     slab = FACETS[settings.facet](settings.species, settings.repeat, a=_a(settings), vacuum=settings.vacuum)
     slab.set_constraint(FixAtoms(mask=slab.get_tags() > settings.repeat[2] - settings.fixed_layers))
     slab.info = {}
     return slab
 
 
+def _check_repeat(repeat: tuple[int, int, int], n_in_cell: int) -> None:
+    if min(repeat) < 1 or n_in_cell * math.prod(repeat) > MOST_ATOMS:
+        raise InputError(f"structure.repeat: expected at least 1 each, and at most {MOST_ATOMS} atoms, got {repeat}")
+
+
 def _bulk(settings: SeedSettings) -> Atoms:
     """Conventional fcc cells where a lattice constant is given, else the element's own crystal in ASE's table."""
-    if min(settings.repeat) < 1:
-        raise InputError(f"structure.repeat: expected at least 1 each, got {settings.repeat}")
+    _check_repeat(settings.repeat, 4)
     state = reference_states[atomic_numbers[settings.species]]
     if settings.lattice_constant is not None or (state is not None and state["symmetry"] == "fcc"):
         return bulk(settings.species, "fcc", a=_a(settings), cubic=True).repeat(settings.repeat)
@@ -187,6 +211,7 @@ def _file(settings: SeedSettings) -> Atoms:
                 raise InputError(f"{settings.path}: sites are partially occupied; expected an ordered structure")
             atoms = AseAtomsAdaptor.get_atoms(structure, msonable=False)
         else:
+            refuse_endless_xyz(settings.path)
             atoms = read(settings.path, index=settings.index)
     except InputError:
         raise

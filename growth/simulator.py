@@ -50,7 +50,7 @@ Kinetics = Literal["boltzmann", "greedy", "kmc", "md"]
 class GrowthSettings(BaseModel):
     """What grows, how far, how hot, and by which rules."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     species: dict[str, float] | str = Field(
         default="Al", description="symbol of arriving atoms, or symbol: relative flux"

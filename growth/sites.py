@@ -41,7 +41,7 @@ DISPLACED = 0.5
 class SiteSettings(BaseModel):
     """How sites are searched for. Lengths in Å, forces in eV/Å, energies in eV."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     bond_length: float | None = Field(default=None, gt=0, description="touching distance; default: sum of two radii")
     complete: bool = Field(

@@ -22,7 +22,7 @@ Keys = tuple[str | None, str | None]
 class TrainingSections(BaseModel):
     """What `kossel train --set` reaches."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     network: NetworkSettings = NetworkSettings()
     train: TrainSettings = TrainSettings()

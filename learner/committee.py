@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from ase import Atoms
 from ase.data import chemical_symbols
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from .devices import choose_device
 from .errors import InputError
@@ -25,6 +25,7 @@ from .local import LocalEvaluator
 from .model_files import ModelHeader, fill, read_model, write_model
 from .prediction import Prediction
 from .settings import DeviceName, NetworkSettings
+from .valence import CHANNELS, ONE_CHANNEL
 from .vimpnn import VIMPNN
 
 CHUNK = 2048  # atoms × members evaluated at once: about what stays in a core's cache
@@ -41,7 +42,7 @@ class Header(ModelHeader):
         weights_sha256: of the safetensors file.
     """
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     format: Literal[3] = 3
     architecture: Literal["VIMPNN"] = "VIMPNN"
@@ -55,6 +56,18 @@ class Header(ModelHeader):
     n_labels: int = 0
     metrics: dict[str, Any] = Field(default_factory=dict)
     version: int | str = 0
+
+    @model_validator(mode="after")
+    def _agree(self) -> Header:
+        if not self.species or len(set(self.species)) < len(self.species):
+            raise ValueError(f"species are {self.species}, expected atomic numbers, each once")
+        if not all(0 < z < len(chemical_symbols) for z in self.species):
+            raise ValueError(f"species are {self.species}, expected atomic numbers")
+        if len(self.e0) != len(self.species):
+            raise ValueError(f"e0 has {len(self.e0)} energies for {len(self.species)} species")
+        if tuple(self.channels) != ONE_CHANNEL and not set(self.channels) <= set(CHANNELS):
+            raise ValueError(f"channels are {self.channels}, expected some of {CHANNELS}")
+        return self
 
 
 @dataclass(frozen=True)

@@ -55,9 +55,13 @@ def read_model(directory: str | os.PathLike[str], kind: type[H]) -> tuple[H, dic
     if hashlib.sha256(data).hexdigest() != header.weights_sha256:
         raise InputError(f"{path / WEIGHTS} is torn, or does not belong to {HEADER} beside it")
     try:
-        return header, load_tensors(data)
+        weights = load_tensors(data)
     except SafetensorError as error:
         raise InputError(f"{path / WEIGHTS} does not hold the network of {HEADER}") from error
+    bad = [name for name, weight in weights.items() if not weight.isfinite().all()]
+    if bad:
+        raise InputError(f"{path / WEIGHTS}: {bad[0]} is not finite; train the model anew, or restore it from a copy")
+    return header, weights
 
 
 def fill(network: nn.Module, weights: dict[str, Tensor], directory: str | os.PathLike[str]) -> None:

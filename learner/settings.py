@@ -11,23 +11,23 @@ OptimiserName = Literal["auto", "muon", "adamw"]
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class NetworkSettings(_Settings):
     """Shape of a committee of VIMPNN networks (see `vimpnn.py` for the symbols)."""
 
-    n_members: int = Field(4, ge=1, description="networks in the committee")
-    n_features: int = Field(32, ge=2, description="width of the hidden state h")
-    n_directions: int = Field(16, ge=0, description="width of the moments of l = 1 and 2; 0: scalars only")
-    n_steps: int = Field(2, ge=1, description="message passing steps T")
-    cutoff: float = Field(5.0, gt=0, description="neighbours within, Å")
-    n_radial: int = Field(6, ge=1, description="radial functions of each channel")
+    n_members: int = Field(4, ge=1, le=64, description="networks in the committee")
+    n_features: int = Field(32, ge=2, le=1024, description="width of the hidden state h")
+    n_directions: int = Field(16, ge=0, le=1024, description="width of the moments of l = 1 and 2; 0: scalars only")
+    n_steps: int = Field(2, ge=1, le=16, description="message passing steps T")
+    cutoff: float = Field(5.0, gt=0, le=50, description="neighbours within, Å")
+    n_radial: int = Field(6, ge=1, le=256, description="radial functions of each channel")
     bond_types: Literal["valence", "one"] = Field("valence", description="soft bond types, or all bonds in one channel")
     message: Literal["shared", "per_channel"] = Field("per_channel", description="one M for all channels, or one each")
     cohesion: bool = Field(True, description="start from cohesion by the second moment; else from one energy an atom")
     embedding: Literal["valence", "free"] = Field("valence", description="elements told apart by traits, or just apart")
-    n_readout: int = Field(32, ge=1, description="hidden width of the readout")
+    n_readout: int = Field(32, ge=1, le=1024, description="hidden width of the readout")
     dtype: Literal["float32", "float64"] = Field("float32", description="precision of the network")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any, ClassVar, Literal
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator, get_calculator_class
 from ase.calculators.names import builtin as ase_builtin
 from ase.calculators.names import names as ase_names
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from oracle.errors import InputError, nearest
 from oracle.method import Method, Numerics, refuse_unknown_species, set_moments, version_of
@@ -24,6 +25,12 @@ class AseMethod(Method):
     version: str | None = Field(default=None, description="version of the external code: part of the method hash")
 
     energy_per_atom_window: ClassVar[tuple[float, float] | None] = None
+
+    @field_validator("settings")
+    @classmethod
+    def _finite(cls, settings: dict[str, Any]) -> dict[str, Any]:
+        json.dumps(settings, allow_nan=False, default=str)
+        return settings
 
     @model_validator(mode="after")
     def _check(self) -> AseMethod:

@@ -153,9 +153,6 @@ def import_labelled(
         own = structure.info.setdefault("method_hash", method.hash)
         if own != method.hash:
             raise InputError(f"{path}, structure {index}: label of method {own}, not of the given method {method.hash}")
-        reason = gates.finite_geometry(structure) or gates.known_elements(structure)
-        if reason is not None:
-            raise InputError(f"{path}, structure {index}: {reason}")
     with Dataset.open(dataset_dir, method=method) as dataset:
         return len(dataset.add(structures))
 

@@ -27,15 +27,16 @@ from oracle.durable import (
 from oracle.entries import check, entry_of, restored
 from oracle.errors import InputError
 from oracle.export import export
-from oracle.frame_parser import Span, index_frames, parse_frames
+from oracle.frame_parser import Span
 from oracle.identity import uid as uid_of
 from oracle.methods import Method
 from oracle.outcome import FailedLabel
 from oracle.provenance import failure_of, failure_record, label_record
-from oracle.segments import read_frames, segment_paths, segment_problem, write_segment
+from oracle.segments import read_frames, segment_paths, segment_problem, segment_spans, write_segment
 from oracle.worker import pack
 
 HEADER = "dataset.json"
+_RESTORE = "restore the file from a copy, or delete it"
 FAILURES, PROVENANCE = LOGS = ("failed_labels.jsonl", "provenance.jsonl")
 
 
@@ -156,8 +157,8 @@ class Dataset:
     def __iter__(self) -> Iterator[Atoms]:
         """Yield the labelled structures in the order in which they were stored, one segment in memory at a time."""
         for segment, places in itertools.groupby(list(self._places.values()), key=lambda place: place.segment):
-            content = (self._segments / segment).read_bytes()
-            yield from map(restored, read_frames(content, [place.span for place in places]))
+            path = self._segments / segment
+            yield from map(restored, read_frames(path, path.read_bytes(), [place.span for place in places]))
 
     @property
     def method_hash(self) -> str | None:
@@ -179,10 +180,11 @@ class Dataset:
         place = self._places.get(uid)
         if place is None:
             return None
-        with (self._segments / place.segment).open("rb") as file:
-            file.seek(place.span.start)
-            text = file.read(place.span.stop - place.span.start).decode("utf-8")
-        return restored(parse_frames(text)[0])
+        path, span = self._segments / place.segment, place.span
+        with path.open("rb") as file:
+            file.seek(span.start)
+            content = file.read(span.stop - span.start)
+        return restored(read_frames(path, content, [Span(span.uid, span.method_hash, 0, len(content))])[0])
 
     def structures(self) -> list[Atoms]:
         """Return all labelled structures: REF_ keys in `info` and `arrays`, and the results in `calc`."""
@@ -225,16 +227,28 @@ class Dataset:
 
     def failures(self) -> list[FailedLabel]:
         """Return the failed labels, the last failure of each structure, without those that have a label by now."""
-        return [failure_of(record) for record in self.failure_records()]
+        records = self.failure_records()
+        try:
+            return [failure_of(record) for record in records]
+        except (LookupError, TypeError, ValueError) as error:
+            path = self.directory / FAILURES
+            raise InputError(f"{path}: not a failed label ({type(error).__name__}: {error}); {_RESTORE}") from error
 
     def failure_records(self) -> list[dict[str, Any]]:
         """Return the same as they are stored, with uid, time and host."""
-        last = {record["uid"]: record for record in read_lines(self.directory / FAILURES)}
-        return [record for uid, record in last.items() if uid not in self._places]
+        return [record for uid, record in self._records(FAILURES).items() if uid not in self._places]
 
     def provenance(self) -> dict[str, dict[str, Any]]:
         """Return by uid where, when and with what each label was made."""
-        return {record["uid"]: record for record in read_lines(self._provenance)}
+        return self._records(PROVENANCE)
+
+    def _records(self, log: str) -> dict[str, dict[str, Any]]:
+        """The last record of each uid in a log."""
+        path = self.directory / log
+        records = read_lines(path)
+        if not all(isinstance(record.get("uid"), str) for record in records):
+            raise InputError(f"{path}: a line without uid; {_RESTORE}")
+        return {record["uid"]: record for record in records}
 
     def verify(self) -> list[str]:
         """Return what is wrong with the files, one line each; empty when all is well."""
@@ -248,7 +262,7 @@ class Dataset:
             if problem is not None:
                 problems.append(problem)
                 continue
-            for i, entry in enumerate(parse_frames(content.decode("utf-8"))):
+            for i, entry in enumerate(read_frames(path, content, segment_spans(path, content))):
                 check(entry)
                 if entry.info["method_hash"] != self._method_hash:
                     problems.append(
@@ -260,7 +274,7 @@ class Dataset:
 
     def export(self, path: str | Path) -> None:
         """Write all labelled structures to one file: `.extxyz` (REF_ keys, and plain for ASE), `.db` or `.aselmdb`."""
-        export(self, Path(path))
+        export(iter(self), Path(path))
 
     def refresh(self) -> None:
         """Read the segments that were written since the last look."""
@@ -273,7 +287,7 @@ class Dataset:
             if problem is not None:
                 self._report(f"{problem}; segment skipped")
                 continue
-            for span in index_frames(content):
+            for span in segment_spans(path, content):
                 if not span.uid:
                     raise InputError(f"{path}: a structure without uid; import it instead")
                 self._check_method(span.method_hash, f"{path.name} is of")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from ase import Atoms
 
+from oracle import gates
 from oracle.errors import InputError
 from oracle.outcome import attach_results
 
@@ -39,9 +40,17 @@ def check(entry: Atoms) -> None:
             raise InputError(f"structure {formula} has no {key!r}: label or import it first")
     entry.info |= {key: value.item() for key, value in entry.info.items() if isinstance(value, np.generic)}
     entry.info |= {key: str(entry.info[key]) for key in INFO_STRINGS if key in entry.info}
-    entry.info |= {key: float(entry.info[key]) for key in ("REF_energy", "REF_free_energy")}
+    try:
+        entry.info |= {key: float(entry.info[key]) for key in ("REF_energy", "REF_free_energy")}
+    except (TypeError, ValueError) as error:
+        raise InputError(f"structure {formula}: its energy is not a number ({error})") from error
+    reason = gates.geometry(entry)
+    if reason is not None:
+        raise InputError(f"structure {formula}: {reason}")
     if not np.isfinite([entry.info["REF_energy"], entry.info["REF_free_energy"]]).all():
         raise InputError(f"structure {formula}: its energy is not finite")
     forces = entry.arrays.get("REF_forces")
-    if forces is not None and (forces.shape != (len(entry), 3) or not np.isfinite(forces).all()):
+    if forces is not None and (
+        forces.shape != (len(entry), 3) or forces.dtype.kind not in "fi" or not np.isfinite(forces).all()
+    ):
         raise InputError(f"structure {formula}: REF_forces must be finite and (n_atoms, 3)")

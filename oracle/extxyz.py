@@ -7,9 +7,13 @@ number in its shortest exact form; any reader of extended XYZ takes them.
 from __future__ import annotations
 
 import functools
+import itertools
 import json
+import lzma
 import re
+import sys
 import warnings
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -20,9 +24,10 @@ from ase import Atoms
 from ase.data import chemical_symbols
 from ase.db import connect
 from ase.io.extxyz import key_val_dict_to_str, key_val_str_to_dict
+from ase.io.formats import open_with_compression
 
 from oracle.errors import InputError
-from oracle.frame_parser import HASH
+from oracle.frame_parser import HASH, endless
 
 _SCALARS = (str, bool, int, float, np.bool_, np.integer, np.floating)
 _ORDINARY = re.compile(r"[A-Za-z][A-Za-z0-9_ .,:;+/-]*")
@@ -72,6 +77,7 @@ def read_structures(path: str | Path) -> list[Atoms]:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file; give a file of structures that ASE reads, such as extxyz")
+    refuse_endless_xyz(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -81,6 +87,28 @@ def read_structures(path: str | Path) -> list[Atoms]:
     if not structures:
         raise InputError(f"{path}: holds no structure")
     return list(structures)
+
+
+def refuse_endless_xyz(path: Path) -> None:
+    """Raise an InputError where an XYZ file has fewer atoms or columns than it says; ASE would look for billions.
+
+    Whatever else is wrong is for ASE's reader to say.
+    """
+    if not {".xyz", ".extxyz"} & set(path.suffixes):
+        return
+    with open_with_compression(path, "rb") as file:
+        try:
+            for line in file:
+                n_atoms = int(line)
+                wide = endless(next(file, b"").decode("utf-8", "replace"))
+                n_found = sum(1 for _ in itertools.islice(file, min(n_atoms, sys.maxsize)))
+                if wide or n_found < n_atoms:
+                    told = "columns without end" if wide else f"a structure of {n_atoms} atoms ends after {n_found}"
+                    raise InputError(f"{path}: cannot be read as structures ({told})")
+        except InputError:
+            raise
+        except (ValueError, EOFError, OSError, zlib.error, lzma.LZMAError):
+            return
 
 
 def _read_database(path: Path) -> list[Atoms]:

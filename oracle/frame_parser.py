@@ -5,6 +5,7 @@ Anything out of the ordinary in a frame goes to ASE's reader, whose answer is th
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import io
@@ -26,6 +27,7 @@ _FLOAT = re.compile(r"-?[0-9]+\.[0-9]+(?:e[-+]?[0-9]+)?")
 HASH = re.compile(r"[a-f][0-9a-f]{15,}")  # a word, and never one that reads as a number
 _JSON_STRING = re.compile(r'"_JSON (\\".*\\")"')
 _ESCAPED = re.compile(r"\\(.)")
+_ENDLESS = re.compile(r"""Properties=["']?[^\s"']*:[0-9]{5}""")
 _KINDS: dict[str, type] = {"R": float, "I": int, "L": bool}
 _PLACED_BY_ASE = {*all_properties, "move_mask", "Z", "charge", "positions", "numbers", "symbols", "initial_charges"}
 """Columns and keys that ASE's reader puts elsewhere than into `arrays` and `info` under their own name."""
@@ -41,7 +43,11 @@ class Span(NamedTuple):
 
 
 def parse_frames(text: str) -> list[Atoms]:
-    """Return the structures of a text that `oracle.extxyz.frames` made."""
+    """Return the structures of a text that `oracle.extxyz.frames` made.
+
+    Raises:
+        ValueError: it did not make such a text.
+    """
     lines = text.split("\n")
     return [_parse(lines[first:last]) for first, last in _frame_lines(lines)]
 
@@ -55,7 +61,8 @@ def index_frames(content: bytes) -> list[Span]:
         comment = lines[first + 1].decode("utf-8")
         pairs = _pairs(comment)
         if pairs is None:
-            pairs = key_val_str_to_dict(comment)
+            with _as_value_error():
+                pairs = key_val_str_to_dict(comment)
         uid, method_hash = (str(pairs.get(key, "")).strip('"') for key in ("uid", "method_hash"))
         spans.append(Span(uid, method_hash, offsets[first], offsets[last]))
     return spans
@@ -66,6 +73,8 @@ def _frame_lines(lines: list[Any]) -> Iterator[tuple[int, int]]:
     first = 0
     while first < len(lines) and lines[first].strip():
         last = first + 2 + int(lines[first])
+        if last < first + 2:
+            raise ValueError(f"a frame of {last - first - 2} atoms")
         if last > len(lines):
             raise ValueError(f"a frame of {last - first - 2} atoms ends after {len(lines) - first - 2}")
         yield first, last
@@ -74,10 +83,26 @@ def _frame_lines(lines: list[Any]) -> Iterator[tuple[int, int]]:
 
 def _parse(lines: list[str]) -> Atoms:
     """Return the structure of one frame's lines."""
-    structure = _parse_plain(lines)
-    if structure is None:
-        return next(iter(ase.io.iread(io.StringIO("\n".join(lines) + "\n"), index=":", format="extxyz")))
-    return structure
+    with _as_value_error():
+        structure = _parse_plain(lines)
+        if structure is None:
+            if endless(lines[1]):
+                raise ValueError("more columns than a file can have")
+            return next(iter(ase.io.iread(io.StringIO("\n".join(lines) + "\n"), index=":", format="extxyz")))
+        return structure
+
+
+def endless(comment: str) -> bool:
+    """Whether a comment line speaks of so many columns that ASE's reader would not come to an end."""
+    return _ENDLESS.search(comment) is not None
+
+
+@contextlib.contextmanager
+def _as_value_error() -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # ASE's parsers have exceptions of many kinds
+        raise ValueError(f"{type(error).__name__}: {error}") from error
 
 
 def _parse_plain(lines: list[str]) -> Atoms | None:

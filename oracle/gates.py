@@ -16,17 +16,24 @@ from jaxtyping import Float
 from oracle.settings import LabelSettings
 
 Reason: TypeAlias = str | None
+FARTHEST = 1e6
+"""Å, of positions and cells: beyond, digits are lost and neighbour lists take all memory."""
 
 
 def before(structure: Atoms, settings: LabelSettings) -> Reason:
     """Return why the structure cannot be labelled, or None."""
     return (
-        has_atoms(structure, settings.max_atoms)
-        or finite_geometry(structure)
-        or known_elements(structure)
-        or spanned_cell(structure)
+        geometry(structure)
+        or few_atoms(structure, settings.max_atoms)
         or no_overlap(structure, settings.overlap_fraction)
     )
+
+
+def geometry(structure: Atoms) -> Reason:
+    """Return why nothing at all can be computed for the structure, or None."""
+    if len(structure) == 0:
+        return "no atoms"
+    return finite_geometry(structure) or known_elements(structure) or spanned_cell(structure)
 
 
 def after(
@@ -54,9 +61,7 @@ def after(
     )
 
 
-def has_atoms(structure: Atoms, max_atoms: int) -> Reason:
-    if len(structure) == 0:
-        return "no atoms"
+def few_atoms(structure: Atoms, max_atoms: int) -> Reason:
     if len(structure) > max_atoms:
         return f"{len(structure)} atoms, more than max_atoms = {max_atoms}; carve it, or raise max_atoms"
     return None
@@ -66,7 +71,10 @@ def finite_geometry(structure: Atoms) -> Reason:
     bad = ~np.isfinite(structure.positions).all(axis=1)
     if bad.any():
         return f"position of atom {int(np.flatnonzero(bad)[0])} is not finite"
-    return None if np.isfinite(structure.cell.array).all() else "the cell is not finite"
+    if not np.isfinite(structure.cell.array).all():
+        return "the cell is not finite"
+    largest = max(np.abs(structure.positions).max(initial=0.0), np.abs(structure.cell.array).max())
+    return None if largest <= FARTHEST else f"a length of {largest:.3g} Å, more than {FARTHEST:g}"
 
 
 def known_elements(structure: Atoms) -> Reason:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
+from oracle import gates
 from oracle.dataset import Dataset
 from oracle.errors import InputError
 from oracle.extxyz import read_structures
@@ -44,6 +45,9 @@ def read_labelled(path: str | Path, energy_key: str | None = None, forces_key: s
 
 def _collect(structure: Atoms, where: str, energy_key: str | None, forces_key: str | None) -> None:
     """Gather energy and forces from wherever they are into the REF_ keys."""
+    reason = gates.geometry(structure)
+    if reason is not None:
+        raise InputError(f"{where}: {reason}")
     results = dict(structure.calc.results) if structure.calc is not None else {}
     info, arrays = structure.info, structure.arrays
 

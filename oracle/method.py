@@ -13,7 +13,6 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeAlias
 
-import yaml
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.data import chemical_symbols
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from oracle.errors import InputError, nearest
 from oracle.identity import hash_of
+from oracle.plain_yaml import read_yaml
 
 Numerics: TypeAlias = Mapping[str, Any]
 
@@ -28,7 +28,7 @@ Numerics: TypeAlias = Mapping[str, Any]
 class Method(BaseModel):
     """An energy surface. Make one with `Method.load(path)` or `Method.from_dict({"kind": ...})`."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     kinds: ClassVar[dict[str, type[Method]]] = {}
     """Every kind by its name; `oracle.methods` fills it."""
@@ -44,12 +44,7 @@ class Method(BaseModel):
         Raises:
             InputError: no such file, not YAML, or not a method.
         """
-        try:
-            data = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise InputError(f"method file {path}: {error.strerror}; give a YAML file with 'kind: gpaw'") from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
-            raise InputError(f"method file {path}: not YAML ({' '.join(str(error).split())})") from error
+        data = read_yaml(path, "method file", "give a YAML file with 'kind: gpaw'")
         return Method.from_dict(data, where=f"method file {path}")
 
     @staticmethod

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import contextlib
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from ase import Atoms
 
 from oracle.durable import sha256, write_whole
+from oracle.errors import InputError
 from oracle.extxyz import frames
 from oracle.frame_parser import Span, index_frames, parse_frames
 
 
 def segment_paths(folder: Path) -> list[Path]:
     """Return the segments of a folder in order."""
-    return sorted(folder.glob("[0-9]*.extxyz"))
+    return sorted(path for path in folder.glob("[0-9]*.extxyz") if path.is_file() and path.stem.isdecimal())
 
 
 def write_segment(folder: Path, structures: Iterable[Atoms]) -> tuple[Path, list[Span]]:
@@ -33,12 +35,35 @@ def write_segment(folder: Path, structures: Iterable[Atoms]) -> tuple[Path, list
 def segment_problem(path: Path, content: bytes) -> str | None:
     """Say why the content of a segment is not to be trusted, or None."""
     checksum = path.with_name(f"{path.name}.sha256")
-    if not checksum.exists():
+    if not checksum.is_file():
         return f"{path}: no checksum beside it"
-    expected = checksum.read_text(errors="replace").split()[:1]
+    expected = checksum.read_bytes().decode("utf-8", "replace").split()[:1]
     return None if [sha256(content)] == expected else f"{path}: content does not match its checksum"
 
 
-def read_frames(content: bytes, spans: Iterable[Span]) -> list[Atoms]:
-    """Return the structures at some places of a segment's content."""
-    return parse_frames("".join(content[span.start : span.stop].decode("utf-8") for span in spans))
+def segment_spans(path: Path, content: bytes) -> list[Span]:
+    """Return where the frames of a segment's content are.
+
+    Raises:
+        InputError: it has none that Kossel wrote.
+    """
+    with _told(path):
+        return index_frames(content)
+
+
+def read_frames(path: Path, content: bytes, spans: Iterable[Span]) -> list[Atoms]:
+    """Return the structures at some places of a segment's content.
+
+    Raises:
+        InputError: there are none.
+    """
+    with _told(path):
+        return parse_frames("".join(content[span.start : span.stop].decode("utf-8") for span in spans))
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise InputError(f"{path}: not a segment as Kossel writes it ({error}); restore it, or delete it") from error

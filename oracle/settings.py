@@ -4,20 +4,27 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field
 
+LONGEST_S = 1e7
+MOST_RANKS = 100_000
+
 
 class LabelSettings(BaseModel):
     """Settings of the label runner. Distances in Å, energies in eV, times in seconds."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    timeout_s: float = Field(default=1800.0, gt=0, description="wall time for one costly label, retries included (s)")
-    cheap_timeout_s: float = Field(
-        default=60.0, gt=0, description="wall time for one structure in the batch worker (s)"
+    timeout_s: float = Field(
+        default=1800.0, gt=0, le=LONGEST_S, description="wall time for one costly label, retries included (s)"
     )
-    n_parallel: int = Field(default=1, ge=1, description="costly labels that run at the same time")
-    n_ranks: int = Field(default=1, ge=1, description="MPI ranks of one costly label; 1 runs without MPI")
+    cheap_timeout_s: float = Field(
+        default=60.0, gt=0, le=LONGEST_S, description="wall time for one structure in the batch worker (s)"
+    )
+    n_parallel: int = Field(default=1, ge=1, le=1000, description="costly labels that run at the same time")
+    n_ranks: int = Field(
+        default=1, ge=1, le=MOST_RANKS, description="MPI ranks of one costly label; 1 runs without MPI"
+    )
     tries: int = Field(default=3, ge=1, description="how often a label is begun that something outside kills")
-    threads: int = Field(default=1, ge=1, description="OpenMP and BLAS threads of a label process")
+    threads: int = Field(default=1, ge=1, le=1000, description="OpenMP and BLAS threads of a label process")
     mpirun: tuple[str, ...] = Field(
         default=("mpirun", "--oversubscribe", "--bind-to", "none"), description="MPI launcher; '-n N' is appended"
     )

@@ -11,7 +11,7 @@ AUXILIARIES: tuple[Auxiliary, ...] = ("atoms", "orbitals", "scale")
 
 
 class _Settings(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class PaperSettings(_Settings):

@@ -99,17 +99,17 @@ def test_unreadable_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read as a structure"):
         make_seed(SeedSettings(kind="file", path=tmp_path / "bad.extxyz"))
     (tmp_path / "nan.xyz").write_text("2\n\nAl 0 0 0\nAl 0 0 nan\n")
-    with pytest.raises(InputError, match="position of atom 1 is not a number"):
+    with pytest.raises(InputError, match="position of atom 1 is not finite"):
         make_seed(SeedSettings(kind="file", path=tmp_path / "nan.xyz"))
 
 
 @pytest.mark.parametrize(
     ("structure", "text"),
     [
-        (Atoms(), "at least one atom"),
+        (Atoms(), "no atoms"),
         (Atoms("Al2", [[0, 0, 0], [0, 0, 0.4]]), "atoms 0 and 1 overlap"),
-        (Atoms("XAl", [[0, 0, 0], [0, 0, 3]]), "atom 0 is of no known element"),
-        (Atoms("Al", pbc=True), "cell vector along each periodic direction"),
+        (Atoms("XAl", [[0, 0, 0], [0, 0, 3]]), "atom 0 has atomic number 0, which is no element"),
+        (Atoms("Al", pbc=True), "a periodic direction has no cell vector"),
         (Atoms("Al", cell=[1.0, 9.0, 9.0], pbc=True), "overlap"),
     ],
 )

@@ -359,7 +359,6 @@ def test_opening_reads_no_structure(tmp_path, monkeypatch):
         raise AssertionError("a structure was read")
 
     with monkeypatch.context() as patched:
-        patched.setattr("oracle.dataset.parse_frames", refuse)
         patched.setattr("oracle.segments.parse_frames", refuse)
         with Dataset.open(tmp_path) as dataset:
             assert dataset.uids == uids
