@@ -84,7 +84,8 @@ class Campaign:
         self._busy_before: dict[str, float] = state.get("busy_s", {})
         if self.models.version >= state.get("model_version", 0):
             self.models.trained = set(state.get("trained_uids", []))
-        for text in run.damage:
+        inexact = ["the result will not be bit for bit that of an undisturbed run, for labels are lost"]
+        for text in (*run.damage, *(inexact if config.deterministic and dataset.damage else [])):
             report({"what": "say", "text": text})
 
     # ------------------------------------------------------------------ the run

@@ -4,7 +4,7 @@ import contextlib
 import json
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -347,6 +347,53 @@ def test_a_run_goes_on(
         assert int(last.stem) == steps[-1]["step"]
         assert len(replay(init(seed).crystal, steps)) == len(read(last)) == 16
     assert not status_of(run)["damage"]
+
+
+def outcome(run: Path) -> dict[str, Any]:
+    """All of a run that must not depend on chance."""
+    events = [
+        {key: value for key, value in line.items() if key != "seconds"} for line in read_lines(run / "events.jsonl")
+    ]
+    parts = ("grown", "sites", "dataset/segments", "models")
+    files = [path for part in parts for path in (run / part).rglob("*") if path.is_file()]
+    return {"events": events, **{str(path.relative_to(run)): path.read_bytes() for path in files}}
+
+
+def spoil_newest_checkpoint(run: Path) -> str:
+    spoil(run / damage.CHECKPOINT)
+    return f"{run / damage.CHECKPOINT}: damaged; the one before is used"
+
+
+def spoil_beginning(run: Path) -> str:
+    spoil(run / "metrics.jsonl", where=0.02)
+    return "what it counts on is damaged; the run is grown anew with the labels that it has"
+
+
+def test_a_deterministic_run_stays_exact(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """From a copy of its files before the third checkpoint, as a kill would leave them, with one damaged."""
+    config, killed, n_written = small("deterministic=true", "growth.n_atoms=16"), tmp_path / "killed", 0
+    write = RunDirectory.write_checkpoint
+
+    def copied(self: RunDirectory, state: Mapping[str, Any]) -> None:
+        nonlocal n_written
+        if n_written == 2:
+            shutil.copytree(self.path, killed)
+        write(self, state)
+        n_written += 1
+
+    monkeypatch.setattr(RunDirectory, "write_checkpoint", copied)
+    launch(config, tmp_path / "run")
+    monkeypatch.undo()
+    undisturbed = outcome(tmp_path / "run")
+    for spoiled in (spoil_newest_checkpoint, spoil_beginning):
+        run = tmp_path / spoiled.__name__
+        shutil.copytree(killed, run)
+        said = spoiled(run)
+        launch(config, run)
+        assert said in capsys.readouterr().out
+        assert outcome(run) == undisturbed
 
 
 def read_lines_quietly(path: Path) -> list[dict[str, Any]]:

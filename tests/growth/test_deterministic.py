@@ -97,7 +97,7 @@ def test_a_run_killed_again_and_again_gives_the_same(
 ) -> None:
     """Killed before or after something is written, at any of the places where that is done."""
     rng, kills, paid = random.Random(seed), 0, []
-    countdown = rng.randint(1, 60)
+    countdown = rng.randint(1, 80)
 
     def perilous(act: Callable[..., Any]) -> Callable[..., Any]:
         def acting(*arguments: Any, **keywords: Any) -> Any:
@@ -124,12 +124,12 @@ def test_a_run_killed_again_and_again_gives_the_same(
     monkeypatch.setattr("growth.run_directory.write_whole", perilous(growth.run_directory.write_whole))
     monkeypatch.setattr(Dataset, "add", perilous(Dataset.add))
     monkeypatch.setattr(OrderedPool, "wait", perilous(OrderedPool.wait))
-    for _ in range(40):
+    for _ in range(60):
         try:
             launch(small(), tmp_path / "run")
             break
         except Killed:
-            countdown = rng.randint(1, 60)
+            countdown = rng.randint(1, 80)
     monkeypatch.undo()
     assert kills >= 4
     assert outcome(tmp_path / "run") == outcome(undisturbed)
