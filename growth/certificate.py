@@ -88,7 +88,7 @@ def unseen_steps(
     for k in rng.permutation(len(accepted)):
         line = accepted[k]
         sites = run.read_sites(line["walker"], line["step"])
-        if any(uid(site, method_hash) in learnt for site in sites):
+        if not sites or any(uid(site, method_hash) in learnt for site in sites):
             continue
         with_rivals, climbed = len(steps) < settings.site_steps, line.get("barrier") is not None
         steps.append(

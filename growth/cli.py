@@ -1,6 +1,7 @@
 """The `kossel` command. Commands load what they need when they run, so that `kossel --help` answers at once."""
 
 import contextlib
+import errno
 import json
 import sys
 import warnings
@@ -13,6 +14,8 @@ import typer
 UsageErrors: Any = typer.BadParameter.__mro__[2]
 """Click's `ClickException`, whichever click this typer brings: wrong options, missing arguments."""
 INTERRUPTED = 130
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""A disk that takes no more."""
 LONGEST_LINE = 800
 """Characters of an error: what came may be a whole file."""
 LAST_SEED = 2**63 - 1
@@ -62,6 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     except CampaignError as error:
         _stop(f"stopped: {error}", 1)
     except OSError as error:
+        if error.errno in FULL:
+            _stop(f"stopped: {(error.strerror or '').lower()}; make room, and the same command goes on from here", 1)
         if error.filename is None:  # of no file: an accident, not an input
             raise
         _stop(f"error: {error.filename}: {error.strerror}; give another path, or mend this one", 2)

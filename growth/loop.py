@@ -45,6 +45,8 @@ NO_SITE_ATTEMPTS = 3
 """Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
 SPECULATE = 2
 """Steps that a walker may be ahead of the oracle's answers, where a label takes long."""
+CLOCK_S = 10.0
+"""Of its clocks that a run which is killed may lose."""
 RECENT = 30
 """Latest steps whose doubts tell how doubtful the next ones will be."""
 Report = Callable[[dict[str, Any]], None]
@@ -78,7 +80,7 @@ class Campaign:
         self.walkers = self._restore_walkers(events)
         self._ratios = deque((line["doubt"] for line in events if line.get("doubt") is not None), maxlen=RECENT)
         self._n_proposed = 0
-        self._started = time.monotonic()
+        self._started = self._checkpointed = time.monotonic()
         self._round: dict[int, int] = {}
         self._elapsed_before = float(state.get("elapsed_s", 0.0))
         self._busy_before: dict[str, float] = state.get("busy_s", {})
@@ -122,6 +124,7 @@ class Campaign:
         """
         if self.config.deterministic and self.run_directory.mark() | {"labels": len(self.labels)} != self._mark:
             return
+        self._checkpointed = time.monotonic()
         self.run_directory.write_checkpoint(
             {
                 "elapsed_s": self.elapsed,
@@ -350,7 +353,8 @@ class Campaign:
         """Why a step in doubt is asked about no more."""
         if self._is_spent():
             return "budget spent"
-        least, gain = self.config.budget.least_gain, self.labels.gain()
+        least = self.config.budget.least_gain
+        gain = None if least is None else self.labels.gain()
         if least is not None and gain is not None and gain < least:
             return f"labels bring too little ({gain:+.0%} on the last {self.config.budget.gain_steps} asked steps)"
         return None
@@ -609,7 +613,8 @@ class Campaign:
         if fate == "queried" and self.config.ask.learn_first:
             walker.status, walker.needs = "learning", self.labels.uids()
         self._finish_if_grown(walker)
-        self.checkpoint()
+        if time.monotonic() - self._checkpointed > CLOCK_S:
+            self.checkpoint()
 
     def _on_model(self, done: Done) -> None:
         if done.error:

@@ -289,11 +289,12 @@ class RunDirectory:
         return self.write_structures("sites", walker, step, [scored(site) for site in sites])
 
     def read_sites(self, walker: int, step: int) -> list[Atoms]:
-        """The competing sites of a step as predicted (in their calculators), the accepted one first.
+        """The competing sites of a step as predicted (in their calculators), the accepted one first; none if gone.
 
         `info["member_energies"]` (n_members,), eV; `arrays["forces_std"]` (n_atoms,), eV/Å.
         """
-        sites = list(read(self.path / "sites" / f"w{walker:02d}" / f"{step:06d}.extxyz", index=":"))
+        path = self.path / "sites" / f"w{walker:02d}" / f"{step:06d}.extxyz"
+        sites = list(read(path, index=":")) if path.exists() and path.stat().st_size else []
         for site in sites:  # ASE reads one number as a scalar
             site.info["member_energies"] = np.atleast_1d(site.info["member_energies"])
         return sites

@@ -32,7 +32,7 @@ from oracle.identity import uid as uid_of
 from oracle.methods import Method
 from oracle.outcome import FailedLabel
 from oracle.provenance import failure_of, failure_record, label_record
-from oracle.segments import read_frames, segment_paths, segment_problem, segment_spans, write_segment
+from oracle.segments import next_number, read_frames, segment_paths, segment_problem, segment_spans, write_segment
 from oracle.worker import pack
 
 HEADER = "dataset.json"
@@ -71,6 +71,7 @@ class Dataset:
         self._lock = lock
         self._places: dict[str, _Place] = {}
         self._read_segments: set[str] = set()
+        self._next: int | None = None
         self.damage: list[str] = []
         self._stored_header = self._read_header()
         self._method = self._stored_header.get("method") if settings is None else dict(settings)
@@ -208,7 +209,10 @@ class Dataset:
                 provenance.append(origin)
         if fresh:
             self._write_header()
-            path, spans = write_segment(self._segments, fresh.values())
+            if self._next is None:
+                self._next = next_number(self._segments)
+            path, spans = write_segment(self._segments, self._next, fresh.values())
+            self._next += 1
             self._read_segments.add(path.name)
             self._places |= {uid: _Place(path.name, span) for uid, span in zip(fresh, spans, strict=True)}
             append_lines(self._provenance, [label_record(*pair) for pair in zip(fresh, provenance, strict=True)])

@@ -19,16 +19,20 @@ def segment_paths(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("[0-9]*.extxyz") if path.is_file() and path.stem.isdecimal())
 
 
-def write_segment(folder: Path, structures: Iterable[Atoms]) -> tuple[Path, list[Span]]:
-    """Write the next segment; return it and where its frames are.
+def next_number(folder: Path) -> int:
+    """Return the number of the next segment."""
+    return max((int(path.stem) for path in segment_paths(folder)), default=-1) + 1
+
+
+def write_segment(folder: Path, number: int, structures: Iterable[Atoms]) -> tuple[Path, list[Span]]:
+    """Write a segment; return it and where its frames are.
 
     The checksum comes first, so that no crash leaves a segment without one.
     """
-    last = max((int(path.stem) for path in segment_paths(folder)), default=-1)
-    path = folder / f"{last + 1:06d}.extxyz"
+    path = folder / f"{number:06d}.extxyz"
     text = frames(structures)
-    write_whole(path.with_name(f"{path.name}.sha256"), f"{sha256(text)}  {path.name}\n")
-    write_whole(path, text)
+    write_whole(path.with_name(f"{path.name}.sha256"), f"{sha256(text)}  {path.name}\n", lasting=False)
+    write_whole(path, text)  # and with it the name of its checksum
     return path, index_frames(text.encode("utf-8"))
 
 

@@ -1,6 +1,8 @@
 """The whole loop in one process: labels, learns, grows, resumes; EMT as the oracle, a very small committee."""
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from ase.io import read, write
 from rich.console import Console
 
 from growth.campaign_state import Labels
+from growth.cli import main
 from growth.config import Config, load_config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
@@ -255,6 +258,35 @@ def test_labels_that_were_made_and_never_arrived_are_not_lost(tmp_path: Path, mo
     assert found is not None
     assert found.info["reason"] == "recovered"
     assert not list(run.glob("state/paid/*/*.extxyz"))
+
+
+def test_a_full_disk_is_told_in_one_line_and_nothing_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run, left = tmp_path / "run", 60
+    sync = os.fsync
+
+    def full(handle: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        sync(handle)
+
+    settings = [word for override in [*SMALL, "growth.n_atoms=15"] for word in ("--set", override)]
+    command = ["grow", str(DEMO), "--run-dir", str(run), *settings]
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(SystemExit) as stopped:
+            main(command)
+    assert stopped.value.code == 1
+    told = capfd.readouterr().err.strip().splitlines()
+    assert told == ["stopped: no space left on device; make room, and the same command goes on from here"]
+    labels = set(Dataset.read(run / "dataset").uids)
+    assert labels
+    main(command)
+    assert labels <= set(Dataset.read(run / "dataset").uids)
+    assert (run / "certificate.json").exists()
 
 
 def test_an_oracle_that_fails_at_everything_stops_the_run(tmp_path: Path) -> None:
