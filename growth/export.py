@@ -18,8 +18,8 @@ def export_run(run: Path, out: Path) -> list[Path]:
     """
     if not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a run directory (no config.yaml); give the directory that `kossel grow` wrote")
-    out.mkdir(parents=True, exist_ok=True)
     seed = seed_of_run(run)
+    out.mkdir(parents=True, exist_ok=True)
     written = []
     for walker in sorted((run / "grown").glob("w[0-9][0-9]")):
         crystals = [read_structures(file)[-1] for file in sorted(walker.glob("*.extxyz"))]

@@ -34,9 +34,9 @@ class LennardJonesMethod(Method):
     """
 
     kind: Literal["lj"] = "lj"
-    epsilon: float = Field(default=1.0, gt=0, description="well depth (eV)")
-    sigma: float = Field(default=1.0, gt=0, description="zero of the pair energy (Å)")
-    rc: float | None = Field(default=None, gt=0, description="cutoff (Å); by default 3 sigma")
+    epsilon: float = Field(default=1.0, gt=0, le=1e6, description="well depth (eV)")
+    sigma: float = Field(default=1.0, gt=0, le=1e3, description="zero of the pair energy (Å)")
+    rc: float | None = Field(default=None, gt=0, le=1e4, description="cutoff (Å); by default 3 sigma")
     smooth: bool = True
 
     def surface(self) -> dict[str, Any]:
