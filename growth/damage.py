@@ -4,10 +4,9 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from growth.errors import InputError
 from oracle.durable import damaged_lines, sha256, unseal
+from oracle.plain_yaml import parse_yaml
 
 LOGS = ("provenance", "events", "metrics", "relaxations")
 CHECKPOINT, PREVIOUS = "state/checkpoint.json", "state/checkpoint.previous.json"
@@ -89,8 +88,8 @@ def read_config(path: Path) -> dict[str, Any]:
             "restore it from a copy, or delete that line to take the settings as they are"
         )
     try:
-        settings = yaml.safe_load(content)
-    except (yaml.YAMLError, ValueError) as error:
+        settings = parse_yaml(content.decode("utf-8"))
+    except ValueError as error:
         raise InputError(f"{path}: damaged ({' '.join(str(error).split())}); restore it from a copy") from error
     if not isinstance(settings, dict):
         raise InputError(f"{path}: damaged (no settings in it); restore it from a copy")
