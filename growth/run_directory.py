@@ -421,15 +421,18 @@ def read_seed(run: Path) -> Atoms | None:
     """The crystal that a run began with; None where the run has not noted one.
 
     Raises:
-        InputError: it is damaged.
+        InputError: it is damaged, or no seed.
     """
     path = run / SEED
     if not path.exists():
         return None
     content = read_sealed(path)
-    seed = unpack(content)
-    seed.set_tags(content["tags"])
-    seed.set_constraint(FixAtoms(content["fixed"]) if content["fixed"] else None)
+    try:
+        seed = unpack(content)
+        seed.set_tags(content["tags"])
+        seed.set_constraint(FixAtoms(content["fixed"]) if content["fixed"] else None)
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
+        raise InputError(f"{path}: not a seed ({type(error).__name__}: {error}); restore it from a copy") from error
     return seed
 
 

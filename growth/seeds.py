@@ -102,14 +102,8 @@ def seed_of_run(run: Path) -> Atoms | None:
     Raises:
         InputError: what it noted is no crystal that can be grown on.
     """
-    path = run / "seed.json"
-    try:
-        seed = read_seed(run)
-    except InputError:
-        raise
-    except (LookupError, TypeError, ValueError, OverflowError) as error:
-        raise InputError(f"{path}: not a seed ({type(error).__name__}: {error}); restore it from a copy") from error
-    return None if seed is None else checked(seed, str(path))
+    seed = read_seed(run)
+    return None if seed is None else checked(seed, str(run / "seed.json"))
 
 
 def checked(structure: Atoms, source: str) -> Atoms:

@@ -8,6 +8,7 @@ whole is damaged. What is not sealed, from before there were checksums, is read 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -43,6 +44,8 @@ def write_whole(path: Path, content: str | bytes, lasting: bool = True) -> None:
 @contextlib.contextmanager
 def whole_file(path: Path, lasting: bool = True) -> Iterator[TextIO]:
     """Open a text file to write piece by piece; it takes its name when the block ends well, else it is dropped."""
+    if path.exists() and not path.is_file():
+        raise OSError(errno.EINVAL, "expected a regular file", str(path))
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".tmp")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
