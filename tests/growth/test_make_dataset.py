@@ -4,7 +4,7 @@ import importlib.util
 import io
 import json
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,9 @@ class OddPool:
     def submit(self, task: Task) -> None:
         self._queue.append(task)
         self.most_pending = max(self.most_pending, len(self._queue))
+
+    def withdraw(self, role: Role, keys: Collection[str]) -> bool:
+        return False
 
     def wait(self, timeout: float | None = None) -> list[Done]:
         if self._n <= 0:
