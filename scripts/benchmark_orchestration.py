@@ -128,21 +128,25 @@ def memory(steps: int) -> Found:
     walkers = 16
     config = settings(walkers, steps // walkers, "ask={arm: nothing}")
     pool = pool_of(config, 1, 0.0)
-    process, seen, times = psutil.Process(), [], []
+    process, done = psutil.Process(), 0
+    seen = np.zeros((steps // 100, 3))  # all there at once: nothing of the benchmark's own grows
 
     def look(line: dict[str, Any]) -> None:
+        nonlocal done
         if line["what"] == "step":
-            times.append(time.perf_counter())
-            if len(times) % 100 == 0:
-                seen.append((len(times), process.memory_info().rss / 1024))
+            done += 1
+            if done % 100 == 0:
+                seen[done // 100 - 1] = done, process.memory_info().rss / 1024, time.perf_counter()
 
     run(config, pool, look)
     pool.close()
-    n, kb = np.array(seen[len(seen) // 5 :]).T  # without what is loaded at first
+    seen = seen[: done // 100]
+    n, kb, _ = seen[len(seen) // 5 :].T  # without what is loaded at first
     coefficients, covariance = np.polyfit(n / 1000, kb, 1, cov=True)
-    rates = [100 / (times[k + 100] - times[k]) for k in (len(times) // 10, len(times) - 101)]
+    tenth = len(seen) // 10
+    rates = [100 * tenth / (seen[k + tenth, 2] - seen[k, 2]) for k in (0, len(seen) - tenth - 1)]
     return {
-        "steps": len(times),
+        "steps": done,
         "slope": float(coefficients[0]),
         "slope_error": float(np.sqrt(covariance[0, 0])),
         "memory_mb": float(kb[-1] / 1024),
@@ -172,8 +176,8 @@ def page(found: Found) -> str:
         m = found["memory"]
         lines += [
             f"{m['steps']} fast steps: the driver's memory grows by {m['slope']:.0f} ± {m['slope_error']:.0f} kB a "
-            f"thousand steps, to {m['memory_mb']:.0f} MB; {m['steps_per_s_early']:.0f} steps/s after a tenth of them, "
-            f"{m['steps_per_s_late']:.0f} at the end.",
+            f"thousand steps, to {m['memory_mb']:.0f} MB; {m['steps_per_s_early']:.0f} steps/s in the first tenth of "
+            f"them, {m['steps_per_s_late']:.0f} in the last.",
             "",
         ]
     return "\n".join(lines).rstrip() + "\n"
