@@ -30,13 +30,14 @@ class Labels:
 
     def __init__(self, dataset: Dataset, run: RunDirectory, config: Config, n_known: int | None = None) -> None:
         self.method = Method.from_dict(config.oracle.method)
+        self.method_hash = self.method.hash
         self._dataset, self._run, self._config = dataset, run, config
         self._ahead = set() if n_known is None else set(dataset.uids[n_known:])
         self._paid = LabelCache(run.paid) if config.oracle.cache is None else None
         if self._paid is not None:
             for label in filter(None, map(dataset.find, self._ahead)):
                 self._paid.put(label)
-        self._failed = {uid(f.structure, self.method.hash): f for f in dataset.failures()}
+        self._failed = {uid(f.structure, self.method_hash): f for f in dataset.failures()}
         lines = run.lines("metrics")
         self._errors: list[dict[str, Any]] = [line for line in lines if line["what"] == "error"]
         self.n_given = max((line["n_labels"] for line in lines if line["what"] == "given"), default=0)
@@ -60,7 +61,7 @@ class Labels:
         """Keep labels that others have paid for, before any of the run's own; doing it again changes nothing."""
         if not labelled:
             return
-        self.given = {uid(structure, self.method.hash) for structure in labelled}
+        self.given = {uid(structure, self.method_hash) for structure in labelled}
         self.n_given = len(self.given)
         self._run.append("metrics", {"what": "given", "n_labels": self.n_given})
         self._add(labelled)
@@ -72,7 +73,7 @@ class Labels:
 
     def key(self, structure: Atoms) -> str:
         """The uid of a structure."""
-        return uid(structure, self.method.hash)
+        return uid(structure, self.method_hash)
 
     def known(self, structure: Atoms) -> Atoms | FailedLabel | None:
         """What the oracle has said of a structure before, in this run or the one that it goes on from."""
@@ -98,7 +99,7 @@ class Labels:
             self._paid.forget(new)
         if failed:
             self._dataset.add_failures(failed)
-            self._failed |= {uid(f.structure, self.method.hash): f for f in failed}
+            self._failed |= {uid(f.structure, self.method_hash): f for f in failed}
             if self.n_failed > max(10, 0.3 * len(self)):
                 raise CampaignError(
                     f"{self.n_failed} labels failed against {len(self)} that succeeded "
@@ -113,7 +114,7 @@ class Labels:
     def recover(self) -> None:
         """Keep labels that were paid for before an interruption and not asked for again."""
         if self._paid is not None:
-            left = [label for label in self._paid if label.info["method_hash"] == self.method.hash]
+            left = [label for label in self._paid if label.info["method_hash"] == self.method_hash]
             for label in left:
                 label.info |= {"config_type": "growth", "reason": "recovered"}
             self._add(left)

@@ -158,7 +158,12 @@ def memory(steps: int) -> Found:
 def page(found: Found) -> str:
     """The results as Markdown."""
     lines = ["# What it costs to keep oracles busy", "", " ".join((__doc__ or "").split("\n\n")[0].split()), ""]
-    lines += [" ".join((__doc__ or "").split("\n\n")[-1].split()), "", f"`{COMMAND}`, {found['cores']} cores.", ""]
+    lines += [
+        " ".join((__doc__ or "").split("\n\n")[-1].split()),
+        "",
+        f"`{found['command']}`, {found['cores']} cores.",
+        "",
+    ]
     if found.get("weak"):
         rows = [
             [
@@ -201,6 +206,8 @@ def main() -> None:
     store = given.out / "orchestration.json"
     found: Found = json.loads(store.read_text()) if store.exists() else {}
     found["cores"] = os.cpu_count()
+    oracles = " ".join(map(str, given.oracles))
+    found["command"] = f"{COMMAND} --oracles {oracles} --labels {given.labels} --steps {given.steps}"
     for part in given.part or ["weak", "memory"]:
         found[part] = [weak(n, given.labels) for n in given.oracles] if part == "weak" else memory(given.steps)
         print(part, json.dumps(found[part], indent=1), flush=True)
