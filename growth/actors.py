@@ -1,7 +1,5 @@
 """The three parts as Ray actors, and the pool that feeds them."""
 
-import contextlib
-import importlib.metadata
 import logging
 import os
 import platform
@@ -18,6 +16,7 @@ from ray.exceptions import AuthenticationError, RayError, RayTaskError
 
 from growth.errors import InputError
 from growth.pool import ROLES, Done, Role, Task, first_line, last_line, without
+from growth.process import versions_of
 
 RETRIES = 3
 """Times that a task is begun again whose worker was lost, and that a worker is started again that does not start."""
@@ -107,11 +106,10 @@ def code_of_this_checkout() -> dict[str, Any]:
 
 @dataclass(eq=False)
 class _Worker:
-    """An actor of a role, and whether it has said a word."""
+    """An actor of a role."""
 
     role: Role
     actor: Any
-    heard: bool = False
 
 
 class RayPool:
@@ -256,12 +254,8 @@ class RayPool:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that must agree; what is not installed is left out."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            found[package] = importlib.metadata.version(package)
-    return found
+    """Versions of Python and of the packages that must agree."""
+    return versions_of(PACKAGES)
 
 
 def refuse_other_versions(node: str, ours: Mapping[str, str], theirs: Mapping[str, str]) -> None:

@@ -118,12 +118,12 @@ class Labels:
             for label in left:
                 label.info |= {"config_type": "growth", "reason": "recovered"}
             self._add(left)
-            self._paid.forget(self.uids())
+            self.settle()
 
     def settle(self) -> None:
         """Let the oracle forget labels that are known, and safe in the dataset."""
         if self._paid is not None:
-            self._paid.forget(self.uids())
+            self._paid.forget(self._paid.uids() & self.uids())
 
     def _add(self, labelled: Sequence[Atoms]) -> set[str]:
         """Keep labels; the uids of those that were not known."""

@@ -122,8 +122,10 @@ class Campaign:
 
         Of a deterministic run only between two rounds, for it goes on from there.
         """
-        if self.config.deterministic and self.run_directory.mark() | {"labels": len(self.labels)} != self._mark:
-            return
+        if not self.config.deterministic:
+            self._write_checkpoint()
+
+    def _write_checkpoint(self) -> None:
         self._checkpointed = time.monotonic()
         self.run_directory.write_checkpoint(
             {
@@ -149,16 +151,16 @@ class Campaign:
 
     def _round_is_over(self) -> bool:
         """Whether every walker that is not done has taken its step and nothing is under way."""
-        stepped = [w.status == "ready" and w.state.step > self._round.get(w.index, -1) for w in self.walkers]
         return not self.pool.pending() and all(
-            done or walker.status == "done" for done, walker in zip(stepped, self.walkers, strict=True)
+            w.status == "done" or (w.status == "ready" and w.state.step > self._round.get(w.index, -1))
+            for w in self.walkers
         )
 
     def _begin_round(self) -> None:
         """Let every walker take one step more, and note where the run stands: interrupted, it goes on from here."""
         self._round = {walker.index: walker.state.step for walker in self.walkers}
         self._mark = {**self.run_directory.mark(), "labels": len(self.labels)}
-        self.checkpoint()
+        self._write_checkpoint()
         self.labels.settle()
 
     def _without_open_steps(self) -> list[dict[str, Any]]:

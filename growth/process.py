@@ -1,9 +1,11 @@
 """What a command that works for a while asks of its process: paths that stay, and an orderly end."""
 
 import contextlib
+import importlib.metadata
 import os
+import platform
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from growth.errors import InputError
@@ -33,6 +35,15 @@ def stop_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """Versions of Python and of some packages; what is not installed is left out."""
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
 
 
 def n_cores() -> int:

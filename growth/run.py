@@ -12,9 +12,7 @@ if __name__ == "__main__":  # run as a file: the packages' parent belongs on the
     sys.path[:] = [str(here.parent), *(entry for entry in sys.path if Path(entry or ".").resolve() != here)]
 
 import contextlib
-import importlib.metadata
 import os
-import platform
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,7 +26,7 @@ from growth.initial_set import given_labels, given_model
 from growth.loop import Campaign, species_of
 from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
-from growth.process import absolute, stop_signals
+from growth.process import absolute, stop_signals, versions_of
 from growth.report import Progress, plot_run, print_summary, summarise
 from growth.run_directory import PAID, RunDirectory
 from growth.seeds import make_seed, seed_of_run
@@ -135,12 +133,8 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
 
 
 def installed_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that matter; what is not installed is left out."""
-    versions = {"python": platform.python_version(), "cpus": str(os.cpu_count())}
-    for package in PACKAGES:
-        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
-            versions[package] = importlib.metadata.version(package)
-    return versions
+    """Versions of what matters, and the cores."""
+    return {**versions_of(PACKAGES), "cpus": str(os.cpu_count())}
 
 
 if __name__ == "__main__":

@@ -42,6 +42,10 @@ class LabelCache:
         """Yield all structures, bare but for their labels: REF_ keys, uid and method_hash."""
         yield from self._whole(self.directory.glob("??/*.extxyz"))
 
+    def uids(self) -> set[str]:
+        """Return the uids of all labels that are there, whole or not."""
+        return {path.name.split(".")[0] for path in self.directory.glob("??/*.extxyz")}
+
     @staticmethod
     def _whole(paths: Iterable[Path]) -> Iterator[Atoms]:
         for path in sorted(paths):

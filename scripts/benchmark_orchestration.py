@@ -1,6 +1,6 @@
 """What it costs to keep oracles busy: the real loop on Ray, with oracles that sleep and surrogates that cost nothing.
 
-    python scripts/benchmark_orchestration.py                 (about half an hour on two cores, 10 GB)
+    python scripts/benchmark_orchestration.py                 (some minutes; a process for each oracle)
     python scripts/benchmark_orchestration.py --part weak --oracles 4 8 --labels 20      (a minute)
 
 `weak`: so many oracles that sleep 1 s a label, four walkers to each, in four processes: how busy the oracles are, what

@@ -16,6 +16,7 @@ import argparse
 import json
 import os
 import random
+import shlex
 import subprocess
 import sys
 import time
@@ -250,13 +251,14 @@ def main() -> None:
         "in_peace": [outcome(folder / f"peace{seed}") for seed in range(runs)],
     }
     out.mkdir(parents=True, exist_ok=True)
-    words = [f"--kills {given.kills}", *(f"--set {override}" for override in given.overrides)]
+    words = ["python", "scripts/chaos.py", "--kills", f"{given.kills}", "--wait", f"{given.wait:g}"]
+    words += ["--config", f"{given.config}"] * (given.config != parser.get_default("config"))
+    words += [word for override in given.overrides for word in ("--set", override)]
     write_whole(out / "chaos.json", json.dumps(found, indent=1) + "\n")
-    write_whole(out / "chaos.md", page(found, " ".join(["python scripts/chaos.py", *words])))
+    write_whole(out / "chaos.md", page(found, shlex.join(words)))
     print((out / "chaos.md").read_text())
-    if found["exact"] and found["differ"]:
-        sys.exit(1)
-    if found["lost"] or found["twice"] or found["orphans"] or found["unreadable"]:
+    differ = found["exact"] and found["differ"]
+    if differ or found["lost"] or found["twice"] or found["orphans"] or found["unreadable"]:
         sys.exit(1)
 
 

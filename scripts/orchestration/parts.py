@@ -1,6 +1,5 @@
 """Parts that cost nothing but the time they are told to take: `benchmark_orchestration.py` measures what is left."""
 
-import os
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +18,6 @@ N_SITES = 3
 
 class FakeSurrogate:
     """Offers the last atom three places at once; what it says of them is drawn at random."""
-
-    def __init__(self) -> None:
-        self.pid = os.getpid()
 
     def propose(
         self, _version: int, _files: Any, state: State, kind: Kind, entropy: Sequence[int], *_: Any

@@ -138,13 +138,6 @@ def test_a_run_killed_again_and_again_gives_the_same(
 
 
 def test_answers_come_in_the_order_of_the_questions() -> None:
-    class Slow(Shuffled):
-        """Hands out the last that was asked first, and sometimes nothing."""
-
-        def wait(self, timeout: float | None = None) -> list[Done]:
-            super().wait()
-            return []
-
     class Echo:
         def say(self, word: str) -> str:
             return word
