@@ -1,1 +1,1 @@
-"""`kossel study`: what grew, and the energy landscape that it grew on. One question a module; `command.py` asks them."""
+"""`kossel study`: what grew, and the energy landscape it grew on. One question a module; `command.py` asks them."""

@@ -48,7 +48,7 @@ def write_csv(path: Path, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> 
 
 
 def write_structures(path: Path, structures: Sequence[Atoms]) -> None:
-    """Write structures with their `info` energies and array forces as extended XYZ that ASE, OVITO and pymatgen read."""
+    """Write structures, with energies in `info` and forces in arrays, as extended XYZ for ASE, OVITO and pymatgen."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, "".join(exact_frame(structure) for structure in structures))
 
