@@ -30,17 +30,11 @@ dataset_app = typer.Typer(help="Look at, import, export and repair datasets.")
 app.add_typer(dataset_app, name="dataset")
 
 
-def _positive(seconds: float) -> float:
-    if not 0 < seconds <= 1e7:
-        raise typer.BadParameter(f"expected seconds above 0 and up to 1e7, got {seconds}")
-    return seconds
-
-
 Overrides = Annotated[list[str] | None, typer.Option("--set", help="section.key=value, as often as needed")]
 MethodFile = Annotated[Path, typer.Option("--method", help="method file (YAML)")]
 DatasetDir = Annotated[Path, typer.Argument(help="dataset directory")]
-Timeout = Annotated[float, typer.Option(help="seconds for a label", callback=_positive)]
-Ranks = Annotated[int, typer.Option(min=1, max=100_000, help="MPI ranks for a label")]
+Timeout = Annotated[float, typer.Option(help="seconds for a label")]
+Ranks = Annotated[int, typer.Option(help="MPI ranks for a label")]
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -107,6 +101,13 @@ def _short_warnings() -> Iterator[None]:
         yield
 
 
+def _label_settings(timeout: float, ranks: int = 1) -> Any:
+    from growth.config import check_settings
+    from oracle.settings import LabelSettings
+
+    return check_settings(LabelSettings, {"timeout_s": timeout, "n_ranks": ranks}, "--timeout, --ranks")
+
+
 def _report_labels(summary: Mapping[str, Any]) -> None:
     """Print the counts of a labelling; exit code 1 where labels failed."""
     typer.echo(json.dumps(summary, indent=1))
@@ -147,9 +148,8 @@ def label(
     """Label structures with a method; what the dataset has already is skipped. Exit code 1: some labels failed."""
     from oracle.campaign import label_file
     from oracle.methods import Method
-    from oracle.settings import LabelSettings
 
-    settings = LabelSettings(timeout_s=timeout, n_ranks=ranks)
+    settings = _label_settings(timeout, ranks)
     summary = label_file(structures, Method.load(method), dataset, settings, progress=typer.echo)
     _report_labels(summary)
 
@@ -253,9 +253,8 @@ def dataset_relabel(
     """Label the same structures by another method; the same command resumes. Exit code 1: some labels failed."""
     from oracle.methods import Method
     from oracle.relabel import relabel
-    from oracle.settings import LabelSettings
 
-    settings = LabelSettings(timeout_s=timeout, n_ranks=ranks)
+    settings = _label_settings(timeout, ranks)
     _report_labels(relabel(directory, Method.load(method), out, settings, progress=typer.echo))
 
 
@@ -282,9 +281,8 @@ def dataset_retry(
     """Label again what failed. Exit code 1: some failed again."""
     from oracle.campaign import retry_failed
     from oracle.methods import Method
-    from oracle.settings import LabelSettings
 
-    summary = retry_failed(directory, Method.load(method), LabelSettings(timeout_s=timeout), progress=typer.echo)
+    summary = retry_failed(directory, Method.load(method), _label_settings(timeout), progress=typer.echo)
     _report_labels(summary)
 
 
