@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .committee import Committee as Committee
     from .errors import InputError as InputError
     from .metrics import evaluate as evaluate
+    from .paper.network import MPNN as MPNN
     from .prediction import Prediction as Prediction
     from .settings import NetworkSettings as NetworkSettings
     from .settings import TrainSettings as TrainSettings
@@ -28,6 +29,7 @@ _HOMES = {
     "committee": ("Committee",),
     "errors": ("InputError",),
     "metrics": ("evaluate",),
+    "paper.network": ("MPNN",),
     "prediction": ("Prediction",),
     "settings": ("NetworkSettings", "TrainSettings", "UpdateSettings"),
     "training": ("TrainResult", "UpdateResult", "train", "update"),

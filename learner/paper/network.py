@@ -196,3 +196,20 @@ class PaperNetwork(nn.Module):
     def forward(self, graph: Graph, types: Int[Tensor, "n w"] | None) -> Float[Tensor, " n"]:
         """R(h⁰_v, …, h^T_v) of every atom, in units of σ_E."""
         return self.readout(self.states(graph, types)).squeeze(1)
+
+
+class MPNN(PaperNetwork):
+    """The network that VIMPNN is measured against: one message for all bonds, the bond type a feature of the edge.
+
+    Args:
+        species: atomic numbers it knows. settings: of width and bond types; `network` is `mpnn` whatever they say.
+        hard: names of the hard bond types it tells apart; not used with soft types.
+    """
+
+    def __init__(
+        self,
+        species: Sequence[int],
+        settings: PaperSettings = PaperSettings(bond_types="valence"),
+        hard: Sequence[str] = (),
+    ) -> None:
+        super().__init__(settings.model_copy(update={"network": "mpnn"}), species, hard)

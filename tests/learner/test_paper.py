@@ -15,6 +15,7 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.io import write
 
+from learner import MPNN
 from learner.errors import InputError
 from learner.metrics import evaluate
 from learner.paper.auxiliaries import SCALES, subshells
@@ -80,6 +81,13 @@ def test_all_channels_alike_collapse_to_one(combination: str, metals: list[Atoms
         name.endswith(".weight") and net.state_dict()[name].unique().item() == 1 for name in missing.missing_keys
     )
     assert torch.allclose(energies(net, metals), energies(plain, metals), atol=1e-12)
+
+
+def test_the_public_mpnn_is_the_papers(metals: list[Atoms]) -> None:
+    settings = PaperSettings(network="mpnn", bond_types="valence", dtype="float64")
+    torch.manual_seed(0)
+    public = MPNN(network(settings, metals).species, settings.model_copy(update={"network": "vimpnn"}))
+    torch.testing.assert_close(energies(public, metals), energies(network(settings, metals), metals))
 
 
 def test_mpnn_on_a_pure_metal_is_the_baseline_with_a_bias(metals: list[Atoms]) -> None:
