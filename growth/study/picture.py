@@ -1,6 +1,7 @@
 """Panels and pictures of structures for the studies' figures, drawn by matplotlib alone."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from ase import Atoms
@@ -14,11 +15,14 @@ from matplotlib.patches import Circle
 from growth.candidates import bond_radius
 from growth.study.results import INK
 
+GREY, SIZE = "0.85", 0.95
+"""Of atoms without a value; of circles, in bond radii."""
 
-def new_panels(n: int, width: float, height: float, ratios: Sequence[float] | None = None) -> tuple[Figure, list[Axes]]:
-    """A figure with n panels side by side in the style of all studies; inches."""
+
+def new_panels(columns: int, width: float, height: float, rows: int = 1) -> tuple[Figure, list[Axes]]:
+    """A figure with panels in the style of all studies, row by row; inches."""
     figure = Figure(figsize=(width, height), layout="constrained")
-    panels = list(np.atleast_1d(figure.subplots(1, n, width_ratios=ratios)))
+    panels = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
     return figure, panels
@@ -31,39 +35,41 @@ def main_axes(structure: Atoms) -> np.ndarray:
     return np.asarray(rows * [[1.0], [1.0], [np.sign(np.linalg.det(rows))]])
 
 
-def draw_atoms(
+def draw_values(
     axes: Axes,
     structure: Atoms,
-    values: np.ndarray | None = None,
+    values: np.ndarray,
     view: np.ndarray | None = None,
     cmap: str | Colormap = "viridis",
     norm: Normalize | None = None,
-    colours: Sequence[object] | None = None,
-    size: float = 0.95,
-) -> ScalarMappable | None:
+) -> ScalarMappable:
+    """Draw atoms coloured by values (n_atoms,), nan grey; returns what a colour bar takes. See `draw_atoms`."""
+    shade = ScalarMappable(norm or Normalize(np.nanmin(values), np.nanmax(values)), cmap)
+    draw_atoms(axes, structure, [shade.to_rgba(v) if np.isfinite(v) else GREY for v in values], view)
+    return shade
+
+
+def draw_atoms(
+    axes: Axes, structure: Atoms, colours: Sequence[Any] | None = None, view: np.ndarray | None = None
+) -> np.ndarray:
     """Draw atoms as circles, the far ones first.
 
     Args:
         axes: one panel, whose frame is taken away.
-        structure: what to draw. values: (n_atoms,), turned into colours by cmap and norm; nan is grey.
+        structure: what to draw. colours: one for each atom; default grey.
         view: (3, 3), rows are the picture's x and y and the direction to the eye; default x, y, z.
-        colours: one for each atom in place of values; default grey. size: of a circle in bond radii.
 
     Returns:
-        What a colour bar takes; None without values.
+        (3,), Å: the point of the structure that is the picture's origin.
     """
-    rows = np.eye(3) if view is None else view
-    x, y, depth = ((structure.positions - structure.positions.mean(axis=0)) @ rows.T).T
-    radii = size * np.array([bond_radius(symbol) for symbol in structure.get_chemical_symbols()])
-    shade: ScalarMappable | None = None
-    faces: list[object] = list(colours) if colours is not None else ["0.85"] * len(structure)
-    if values is not None:
-        shade = ScalarMappable(norm or Normalize(np.nanmin(values), np.nanmax(values)), cmap)
-        faces = [shade.to_rgba(value) if np.isfinite(value) else "0.85" for value in values]
+    centre = structure.positions.mean(axis=0)
+    x, y, depth = ((structure.positions - centre) @ (np.eye(3) if view is None else view).T).T
+    radii = SIZE * np.array([bond_radius(symbol) for symbol in structure.get_chemical_symbols()])
+    faces = [GREY] * len(structure) if colours is None else colours
     order = np.argsort(depth, kind="stable")
     circles = [Circle((x[k], y[k]), radii[k]) for k in order]
     axes.add_collection(PatchCollection(circles, facecolors=[faces[k] for k in order], edgecolors=INK, linewidths=0.4))
-    axes.set(xlim=(x.min() - 2 * radii.max(), x.max() + 2 * radii.max()), aspect="equal")
-    axes.set_ylim(y.min() - 2 * radii.max(), y.max() + 2 * radii.max())
+    rim = 1.1 * radii.max()
+    axes.set(xlim=(x.min() - rim, x.max() + rim), ylim=(y.min() - rim, y.max() + rim), aspect="equal")
     axes.axis("off")
-    return shade
+    return np.asarray(centre)

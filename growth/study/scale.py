@@ -341,7 +341,9 @@ def _figure(result: ScaleResult) -> Figure:
     far.set(ylim=(min(-0.1 * apart, float((relative - std).min())), max(1.6 * apart, float(top))))
     what = "in-plane scale" if result.mode == "in-plane" else "scale"
     if result.mode == "isotropic":
-        upper_axis = near.secondary_xaxis("top", functions=(lambda s: s * result.nearest, lambda d: d / result.nearest))
+        upper_axis = near.secondary_xaxis(
+            "top", functions=(lambda s: np.multiply(s, result.nearest), lambda d: np.divide(d, result.nearest))
+        )
         upper_axis.set_xlabel("nearest neighbours, Å")
     near.set(xlabel=what, ylabel="energy above the minimum, eV/atom")
     far.set(xlabel=what)
