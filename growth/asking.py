@@ -5,7 +5,7 @@ differences (each member's own) and of the forces near the adatom, made an inter
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -14,13 +14,13 @@ from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from growth.calibration import LEVEL, Calibration
+from growth.known_region import NEAR_ADATOM, from_adatom, worst_std
 from growth.relax import Relaxed
 from growth.simulator import boltzmann, pick
 from growth.sites import Site
-from learner.acquisition import difference_std, force_std_near
+from learner.acquisition import difference_std
+from learner.conformal import tolerance_to_std
 
-NEAR_ADATOM = 4.0
-"""Atoms within this distance of the adatom (Å) are those whose forces matter for a site."""
 SPARSER = 0.5
 """Doubtful steps to come for one of now: a surrogate that learns doubts less (docs/results/active-learning.md)."""
 
@@ -61,6 +61,13 @@ class AskSettings(BaseModel):
         description="steps that a walker may be ahead of the oracle's answers, when no other walker can go on; a label "
         "that contradicts takes it back; default 2, and 0 where labels are cheap or learnt first",
     )
+    stop_beyond: float | None = Field(
+        10.0,
+        gt=1,
+        description="relaxations of sites stop where forces near the adatom may be wrong by more than so many times "
+        "the tolerance, but for the risk; what was stopped is never accepted unasked: its label teaches the model what "
+        "it does not know; null: never",
+    )
     sites_per_query: int = Field(2, ge=1, description="sites labelled: the drawn one and its most doubtful rivals")
     max_attempts: int = Field(
         2,
@@ -78,6 +85,12 @@ class AskSettings(BaseModel):
     def tolerances(self) -> dict[str, float]:
         """By quantity, as `growth.calibration` names them."""
         return {"delta_e": self.delta_e_tolerance, "energy": self.energy_tolerance, "forces": self.force_tolerance}
+
+    def stop_std(self, calibration: Calibration) -> float:
+        """Largest std of a force vector near the adatom at which a relaxation goes on, eV/Å; inf where none stops."""
+        if self.stop_beyond is None:
+            return float("inf")
+        return tolerance_to_std(calibration.forces, self.stop_beyond * self.force_tolerance, self.risk)
 
 
 @dataclass(frozen=True)
@@ -108,12 +121,14 @@ class Doubt:
         stds: (n_sites,) of E_i − E_chosen, eV, each member's own difference.
         errors: what the errors stay within but for the risk. promised: the same at the level whose coverage is told.
         rivals: indices of the sites that could still be the better choice, the most doubtful first.
+        stopped: whether the chosen site is no minimum, but where its relaxation left the known region.
     """
 
     stds: Float[np.ndarray, " n_sites"]
     errors: Radii
     promised: Radii
     rivals: tuple[int, ...]
+    stopped: bool = False
 
     @property
     def delta_e_error(self) -> float:
@@ -128,6 +143,8 @@ class Doubt:
 
     def reason(self, settings: AskSettings) -> str | None:
         """Why the oracle should be asked; None where the surrogate is sure enough. What is not a number is not sure."""
+        if self.stopped:
+            return f"left the known region, forces {self.errors.force:.3f} eV/Å"
         if not self.delta_e_error <= settings.delta_e_tolerance:
             return f"delta_e {self.delta_e_error:.3f} eV"
         if not self.errors.energy <= settings.energy_tolerance:
@@ -193,7 +210,7 @@ def doubt_over(
     all_count: bool = False,
 ) -> Doubt:
     """Doubt about choosing one of some structures, from what the committee said of each; see `doubt_about`."""
-    return doubt_about(
+    doubt = doubt_about(
         np.stack([one.member_energies for one in said], axis=1),
         chosen,
         len(said[chosen].structure),
@@ -203,6 +220,7 @@ def doubt_over(
         risk,
         all_count,
     )
+    return replace(doubt, stopped=said[chosen].stopped)
 
 
 def worth_a_label(ratio: float, recent: Sequence[float], share: float) -> bool:
@@ -225,15 +243,14 @@ def worth_a_label(ratio: float, recent: Sequence[float], share: float) -> bool:
 
 
 def worst_force_std(site: Site | Relaxed) -> float:
-    """Largest std of a force vector on the adatom or near it: √3 times that of its components, eV/Å."""
-    structure = site.structure
-    return float(np.sqrt(3) * force_std_near(site.forces_std, structure.positions, len(structure) - 1, NEAR_ADATOM))
+    """`growth.known_region.worst_std` of a site, eV/Å."""
+    return worst_std(site.structure, site.forces_std)
 
 
 def worst_force_error(predicted: Float[np.ndarray, "n_atoms 3"], labelled: Atoms) -> float:
     """Largest error of a force vector on the adatom (the last atom) or near it, eV/Å."""
     errors = np.linalg.norm(predicted - labelled.get_forces(apply_constraint=False), axis=1)
-    near = np.linalg.norm(labelled.positions - labelled.positions[-1], axis=1) <= NEAR_ADATOM
+    near = np.linalg.norm(from_adatom(labelled), axis=1) <= NEAR_ADATOM
     return float(errors[near].max())
 
 

@@ -5,7 +5,7 @@ comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process 
 """
 
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -30,7 +30,7 @@ from growth.errors import CampaignError, InputError
 from growth.events import standing
 from growth.initial_set import given_labels, given_model, initial_structures
 from growth.pool import Done, OrderedPool, Pool, Task
-from growth.questions import Questions
+from growth.questions import Answer, Questions
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, apply, boltzmann, init
 from growth.turns import Request, Turn, Walker, requests_about, restored
@@ -247,19 +247,26 @@ class Campaign:
         kind = self._next_kind(walker)
         ask = self.config.ask
         sure = tolerance_to_std(self.labels.calibration.delta_e, ask.delta_e_tolerance, ask.risk)
-        entropy = self._entropy(PROPOSE, walker)
-        arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure)
+        entropy, stop = self._entropy(PROPOSE, walker), self._stop_std(walker)
+        arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure, stop)
         self._n_proposed += 1
         walker.task = f"{walker.index} {self._n_proposed}"
         self.pool.submit(Task("surrogate", "propose", walker.task, arguments))
 
+    def _stop_std(self, walker: Walker) -> float:
+        """Std of forces at which relaxations stop, eV/Å: of steps that the oracle can still be asked about again."""
+        ask = self.config.ask
+        may_ask = ask.arm == "committee" and walker.turn.attempt < ask.max_attempts and self._end_of_asking() is None
+        return ask.stop_std(self.labels.calibration) if may_ask else float("inf")
+
     def _may_speculate(self, walker: Walker) -> bool:
-        """Whether a walker that waits for labels may take its step before they come."""
+        """Whether a walker that waits for labels may take its step before they come; to a minimum, it may."""
         most = self.config.ask.speculate
         waits = self.labels.method.cheap or self.config.ask.learn_first
         most = (0 if waits else SPECULATE) if most is None else most
         most = 0 if self.config.deterministic else most
-        return walker.status == "labelling" and walker.turn.proposal is not None and len(walker.open) < most
+        minimum = walker.turn.doubt is not None and not walker.turn.doubt.stopped
+        return walker.status == "labelling" and walker.turn.proposal is not None and minimum and len(walker.open) < most
 
     def _speculate(self, walker: Walker) -> None:
         """Take the step as the surrogate has it, and go on; the answer confirms it or takes it back."""
@@ -331,12 +338,15 @@ class Campaign:
         reason = self._reason_to_ask(walker)
         in_doubt = reason is not None and walker.turn.doubt.reason(self.config.ask) is not None
         ended = self._end_of_asking() if reason else None
-        spared = in_doubt and not ended and not self._worth_a_label(walker)
+        stopped = walker.turn.doubt.stopped
+        spared = in_doubt and not ended and not stopped and not self._worth_a_label(walker)
         if reason and not spared and self._learner_is_behind():
             walker.status, walker.needs = "learning", self.labels.uids()
         elif ended and self.config.budget.when_spent == "stop":
             walker.status = "done"
             self.report({"what": "say", "text": f"w{walker.index:02d} ends: {ended}, {reason}"})
+        elif ended and stopped:
+            walker.status = "ready"  # to be relaxed to the end, now that nobody can be asked
         elif ended or self._is_spent():
             self._accept(walker, "accepted", f"{ended}; {reason}" if ended else None)
         elif reason and not spared:
@@ -459,7 +469,8 @@ class Campaign:
         assert walker.turn.doubt is not None
         settings, doubt = self.config.ask, walker.turn.doubt
         only_other_doubt = doubt.reason(settings) is not None and doubt.delta_e_error <= settings.delta_e_tolerance
-        wanted = 1 if only_other_doubt and settings.arm == "committee" else settings.sites_per_query
+        one = doubt.stopped or (only_other_doubt and settings.arm == "committee")
+        wanted = 1 if one else settings.sites_per_query
         chance = settings.random_probability if settings.arm == "random" else 1.0
         self._ask_about(walker, self._sites(walker, wanted), chance)
 
@@ -490,15 +501,15 @@ class Campaign:
 
     def _on_labels(self, done: Done) -> None:
         answers = self.questions.answered(done)
-        self.report(
-            {
-                "what": "labels",
-                "n_labels": len(self.labels),
-                "failed": self.labels.n_failed,
-                "seconds": done.seconds,
-                "n_atoms": max(len(request.structure) for request, _ in answers),
-            }
-        )
+        line = {
+            "what": "labels",
+            "n_labels": len(self.labels),
+            "failed": self.labels.n_failed,
+            "seconds": done.seconds,
+            "n_atoms": max(len(request.structure) for request, _ in answers),
+        }
+        self.run_directory.append("metrics", {**line, "outcomes": outcomes(answers)})
+        self.report(line)
         for request, outcome in answers:
             self._hand_over(request, outcome)
 
@@ -528,7 +539,9 @@ class Campaign:
         worst = max((worst_force_error(said, label) for said, label in forces), default=0.0)
         if not answers:
             return {}, "no label succeeded"
-        return truth, contradiction(predicted, truth, worst, self.config.ask)
+        against = contradiction(predicted, truth, worst, self.config.ask)
+        stopped = turn.proposal.sites[turn.proposal.choice].stopped
+        return truth, against or ("no minimum to take" if stopped else None)
 
     def _judge(self, walker: Walker, turn: Turn) -> None:
         """The oracle has answered about a step that was taken without waiting: it stands, or the walker goes back.
@@ -579,9 +592,7 @@ class Campaign:
             return
         truth, against = self._verdict(turn)
         if against and turn.attempt < self.config.ask.max_attempts:
-            self._log_event(walker, {"fate": "rejected", "reason": f"{turn.reason}; {against}"})
-            walker.next_attempt(turn.attempt + 1)
-            walker.status, walker.needs = "learning" if truth else "ready", self.labels.uids()
+            self._reject(walker, against, learn=bool(truth))
             return
         energies = self._corrected(turn, truth)
         if np.isinf(energies).all():
@@ -595,8 +606,18 @@ class Campaign:
         if choice not in truth and not carved and not self._is_spent():
             self._ask_about(walker, [choice], 1.0)
             return
+        if turn.proposal.sites[choice].stopped:
+            self._reject(walker, "no minimum to take", learn=True)
+            return
         reason = turn.reason if not against else f"{turn.reason}; {against}"
         self._accept(walker, "queried" if choice in truth else "accepted", reason)
+
+    def _reject(self, walker: Walker, against: str, learn: bool) -> None:
+        """Drop what was proposed, and propose anew, on a model that has learnt the answer if there is one."""
+        turn = walker.turn
+        self._log_event(walker, {"fate": "rejected", "reason": f"{turn.reason}; {against}"})
+        walker.next_attempt(turn.attempt + 1)
+        walker.status, walker.needs = "learning" if learn else "ready", self.labels.uids()
 
     def _accept(self, walker: Walker, fate: str, reason: str | None) -> None:
         proposal = walker.turn.proposal
@@ -684,6 +705,7 @@ class Campaign:
             "model_version": walker.turn.model_version,
             "attempt": walker.turn.attempt,
             "n_sites": len(proposal.sites),
+            "n_stopped": sum(site.stopped for site in proposal.sites),
             "delta_e_error": doubt.delta_e_error,
             "energy_error": doubt.errors.energy,
             "force_error": doubt.errors.force,
@@ -717,3 +739,12 @@ class Campaign:
 def species_of(settings: GrowthSettings) -> list[str]:
     """Symbols of the arriving atoms."""
     return list(settings.fluxes)
+
+
+def outcomes(answers: Sequence[Answer]) -> list[tuple[str, str, int]]:
+    """Why the oracle was asked, what came of it (`labelled`, or why not), and how often."""
+    found = [
+        (request.structure.info["reason"], outcome.reason if isinstance(outcome, FailedLabel) else "labelled")
+        for request, outcome in answers
+    ]
+    return [(*both, n) for both, n in Counter(found).items()]

@@ -60,6 +60,7 @@ class Proposer:
         walker: int = 0,
         sure: float = np.inf,
         head: SiteHead | None = None,
+        stop_std: float = np.inf,
     ) -> Proposal:
         """The next step of a walker.
 
@@ -68,6 +69,7 @@ class Proposer:
             kind: attach or hop, in growth without a clock.
             walker: its number. sure: std of a barrier up to which an event in time needs no question, eV.
             head: helps to find sites, in growth without a clock.
+            stop_std: of a force near the adatom, at which a relaxation of a site goes no further, eV/Å; likewise.
 
         Raises:
             NoSitesError: nothing sound was found; carries the rejected structures.
@@ -80,7 +82,7 @@ class Proposer:
                 return self._by_dynamics(state, model, rng)
             case _:
                 search = propose if kind == "attach" else propose_hop
-                return search(state, model, rng, self.settings, head)
+                return search(state, model, rng, self.settings, head, stop_std)
 
     def _by_dynamics(self, state: State, model: EnergyModel, rng: np.random.Generator) -> Proposal:
         """An atom flies in, on momenta drawn anew; the crystal as it is, hot, when the next one would come."""

@@ -5,8 +5,8 @@ An optimiser is a generator: it yields the positions it wants to know about and 
 Every decision is made of inner products and distances, so a rotated or renumbered structure takes the same path.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from ase import Atoms
@@ -17,6 +17,8 @@ from scipy.spatial.distance import cdist
 from growth.energy_model import EnergyModel
 from learner.prediction import Prediction
 
+Leaves = Callable[[Atoms, np.ndarray], bool]
+"""Whether a structure, by it and the std of its forces (n_atoms,) in eV/Å, is one to stop at."""
 Optimiser = Generator[np.ndarray, tuple[float, np.ndarray], None]
 """Yields positions (n_movable, 3) in Å; is sent (energy in eV, forces (n_movable, 3) in eV/Å)."""
 
@@ -28,7 +30,7 @@ ENERGY_NOISE = 1e-7
 
 @dataclass(frozen=True)
 class Relaxed:
-    """The lowest point that a relaxation saw.
+    """The lowest point that a relaxation saw, or where it was stopped.
 
     Attributes:
         structure: relaxed copy, constraints kept, no calculator.
@@ -37,6 +39,8 @@ class Relaxed:
         start_energy: eV, before the first step.
         converged: whether every movable atom's force is below fmax.
         n_calls: force calls that this structure took.
+        stopped: whether it was stopped here on its way, as not to be followed any further.
+        way: positions (n_atoms, 3) at each force call, where they were to be kept.
     """
 
     structure: Atoms
@@ -47,6 +51,8 @@ class Relaxed:
     start_energy: float
     converged: bool
     n_calls: int
+    stopped: bool = False
+    way: tuple[np.ndarray, ...] = ()
 
 
 def relax(
@@ -55,6 +61,8 @@ def relax(
     fmax: float = 0.05,
     max_steps: int = 200,
     movable: Sequence[np.ndarray] | None = None,
+    leaves: Leaves | None = None,
+    keep_way: bool = False,
 ) -> list[Relaxed]:
     """Relax structures to a largest force of fmax, all in one batch.
 
@@ -64,12 +72,14 @@ def relax(
         fmax: eV/Å, largest force norm on any movable atom.
         max_steps: force calls a structure may take.
         movable: for each structure a mask (n_atoms,) of the atoms that may move; fixed atoms stay fixed.
+        leaves: says of each structure on the way whether to stop at it.
+        keep_way: tell the positions at every force call.
 
     Returns:
-        One `Relaxed` a structure, in order. Its energy is never above the energy at the start.
+        One `Relaxed` a structure, in order. Its energy is never above the energy at the start, unless it was stopped.
     """
     jobs = [
-        _Job(structure, None if movable is None else movable[k], fmax, max_steps)
+        _Job(structure, None if movable is None else movable[k], fmax, max_steps, leaves, keep_way)
         for k, structure in enumerate(structures)
     ]
     active = list(jobs)
@@ -97,12 +107,15 @@ class _Job:
         movable: np.ndarray | None,
         fmax: float,
         max_steps: int,
+        leaves: Leaves | None,
+        keep_way: bool,
     ) -> None:
         self.trial = structure.copy()
         self.movable = movable_atoms(structure)
         if movable is not None:
             self.movable &= np.asarray(movable, dtype=bool)
-        self.fmax, self.max_steps = fmax, max_steps
+        self.fmax, self.max_steps, self.leaves = fmax, max_steps, leaves
+        self.way: list[np.ndarray] | None = [] if keep_way else None
         self.n_calls = 0
         self.start_energy = np.inf
         self.best: Relaxed | None = None
@@ -116,6 +129,11 @@ class _Job:
         largest = float(np.sqrt((forces[self.movable] ** 2).sum(1)).max(initial=0.0)) if finite else np.inf
         if self.n_calls == 1:
             self.start_energy = energy
+        if self.way is not None:
+            self.way.append(self.trial.positions.copy())
+        if self.leaves is not None and finite and self.leaves(self.trial, prediction.forces_std[k]):
+            self.best = replace(self._record(prediction, k, energy, forces, converged=False), stopped=True)
+            return False
         converged = largest <= self.fmax and energy <= self.start_energy
         if self.best is None or (finite and (energy < self.best.energy or converged)):
             self.best = self._record(prediction, k, energy, forces, converged)
@@ -140,7 +158,7 @@ class _Job:
 
     def result(self) -> Relaxed:
         assert self.best is not None, "relax() advances every job at least once"
-        return Relaxed(**{**vars(self.best), "n_calls": self.n_calls})
+        return replace(self.best, n_calls=self.n_calls, way=tuple(self.way or ()))
 
 
 def lbfgs(positions: np.ndarray, memory: int = 30, bond_stiffness: float = 1.0) -> Optimiser:

@@ -187,15 +187,18 @@ def propose(
     rng: np.random.Generator,
     settings: GrowthSettings,
     head: SiteHead | None = None,
+    stop_std: float = np.inf,
 ) -> Proposal:
     """Find sites for the next atom, with the help of a site head where there is one, and draw one.
+
+    Sites whose relaxation left what the model knows, by `stop_std` (see `search_sites`), are among them, as stopped.
 
     Raises:
         NoSitesError: nothing sound was found; carries the rejected structures.
     """
     species = arriving(settings.fluxes, rng)
     before = as_they_are([state.crystal], model)[0]
-    search = search_sites(state.crystal, species, model, settings.sites, rng, head)
+    search = search_sites(state.crystal, species, model, settings.sites, rng, head, stop_std)
     if not search.sites:
         reasons = {key: n for key, n in search.counts.items() if key.startswith("rejected") and n}
         raise NoSitesError(
@@ -211,11 +214,13 @@ def propose_hop(
     rng: np.random.Generator,
     settings: GrowthSettings,
     head: SiteHead | None = None,
+    stop_std: float = np.inf,
 ) -> Proposal:
     """Take a loosely bound atom off, find where it could be instead, and draw among these places and its own.
 
     The atom is drawn among those with few neighbours, by exp(−coordination); it keeps its number. Its own place is
-    relaxed as far as the others are (the model may have changed since), and found again it counts once.
+    relaxed as far as the others are (the model may have changed since), and found again it counts once; it is never
+    stopped, see `propose`.
     """
     atom = loose_atom(state.crystal, rng, settings.sites.bond_length)
     species = state.crystal.get_chemical_symbols()[atom]
@@ -223,7 +228,7 @@ def propose_hop(
     del rest[atom]
     before = as_they_are([state.crystal], model)[0]
     here = site_of(_relaxed_around(atom, state.crystal, model, settings.sites), atom)
-    search = search_sites(rest, species, model, settings.sites, rng, head)
+    search = search_sites(rest, species, model, settings.sites, rng, head, stop_std)
     distinct = merged([here, *search.sites], settings.sites.energy_tolerance, settings.sites.distance_tolerance)
     sites = sorted(distinct, key=lambda site: site.energy)
     return _drawn("hop", species, atom, sites, here, before, search, rng, settings)

@@ -21,6 +21,7 @@ from scipy.spatial import cKDTree
 
 from growth.candidates import Candidates, bond_lengths, distances_by_species, find_candidates, with_images
 from growth.energy_model import CountingModel, EnergyModel
+from growth.known_region import relax_within
 from growth.observables import flaw, n_parts, pair_distances
 from growth.promising import APART, Relaxations, promising, site_features
 from growth.relax import ENERGY_NOISE, Relaxed, movable_atoms, relax
@@ -83,6 +84,7 @@ class Site:
         energy: eV. forces: (n_atoms, 3), eV/Å. forces_std: (n_atoms,), eV/Å. member_energies: (n_members,), eV.
         position: (3,), Å, of the adatom. raw_position: (3,), Å, where its relaxation began.
         converged: whether every movable atom's force is below fmax.
+        stopped: no minimum, but where its relaxation left what the model knows.
     """
 
     structure: Atoms
@@ -93,6 +95,7 @@ class Site:
     position: np.ndarray
     raw_position: np.ndarray
     converged: bool
+    stopped: bool = False
 
     @property
     def energy_std(self) -> float:
@@ -105,8 +108,9 @@ class SiteSearch(NamedTuple):
 
     Attributes:
         sites: lowest energy first, at most `n_competing` (a large number for all of a complete search).
-        counts: n_raw, n_ranked, n_relaxed, n_distinct, n_sites, rejected_escaped, rejected_overlap, rejected_broken,
-            rejected_not_finite, screen_calls, screen_atoms, full_calls, full_atoms (structures and atoms evaluated).
+        counts: n_raw, n_ranked, n_relaxed, n_distinct, n_sites, n_stopped (of the sites), rejected_escaped,
+            rejected_overlap, rejected_broken, rejected_not_finite, screen_calls, screen_atoms, full_calls, full_atoms
+            (structures and atoms evaluated).
         rejected: relaxed structures that were no sites.
         learnt: sound coarse relaxations, for a site head.
     """
@@ -136,6 +140,7 @@ def search_sites(
     settings: SiteSettings,
     rng: np.random.Generator,
     head: SiteHead | None = None,
+    stop_std: float = np.inf,
 ) -> SiteSearch:
     """Adatom sites, what the search cost and lost, the relaxed structures it rejected, and what it can teach.
 
@@ -146,28 +151,38 @@ def search_sites(
         settings: see `SiteSettings`.
         rng: draws the random share and the nudges; both turn with the structure.
         head: helps to choose what is relaxed.
+        stop_std: eV/Å, largest std of a force vector near the adatom at which a relaxation goes on.
     """
     counted = CountingModel(model)
     substrate = _bare(structure)
     raw = find_candidates(substrate, species, settings.bond_length, settings.spacing if settings.complete else None)
     chosen, features, empty = _choose(raw, substrate, species, counted.screen, settings, rng, head)
+    ways: dict[bytes, tuple[np.ndarray, ...]] = {}
     if settings.complete:
         coarse = _together(substrate, species, chosen, counted.screen, settings)
         coarse = _minima(coarse, counted.screen, settings)
     else:
-        coarse = _relaxed(substrate, species, chosen, counted.screen, settings)
+        coarse, ways = _relaxed(substrate, species, chosen, counted.screen, settings, stop_std < np.inf)
     sound, rejected = _sorted_out(coarse, structure, settings)
     learnt = _taught(sound, chosen, features, empty)
     distinct = (
         sound if settings.complete else merged(sound, 4 * settings.energy_tolerance, 2 * settings.distance_tolerance)
     )
     best = distinct[: settings.n_competing]
-    full = relax(
-        [site.structure for site in best], counted, settings.fmax, settings.max_steps, _movable(best, settings)
+    full = relax_within(
+        [site.structure for site in best],
+        counted,
+        settings.fmax,
+        settings.max_steps,
+        _movable(best, settings),
+        stop_std,
+        [ways.get(site.raw_position.tobytes(), ()) for site in best],
     )
     finished = [_site(relaxed, site.raw_position) for relaxed, site in zip(full, best, strict=True)]
     finished, rejected_late = _sorted_out(finished, structure, settings)
-    sites = merged(finished, settings.energy_tolerance, settings.distance_tolerance, settings.complete)
+    minima_first = sorted(finished, key=lambda site: site.stopped)
+    sites = merged(minima_first, settings.energy_tolerance, settings.distance_tolerance, settings.complete)
+    sites = _by_energy(sites)
     reasons = [reason for reason, _ in rejected + rejected_late]
     counts = {
         "n_raw": len(raw),
@@ -175,6 +190,7 @@ def search_sites(
         "n_relaxed": len(chosen),
         "n_distinct": len(distinct),
         "n_sites": len(sites),
+        "n_stopped": sum(site.stopped for site in sites),
         **{f"rejected_{reason}": reasons.count(reason) for reason in ("escaped", "overlap", "broken", "not_finite")},
         "screen_calls": counted.screen.structures if counted.screen is not counted else 0,
         "screen_atoms": counted.screen.atoms if counted.screen is not counted else 0,
@@ -260,13 +276,19 @@ def _nudged(candidates: Candidates, width: float, rng: np.random.Generator) -> C
 
 
 def _relaxed(
-    substrate: Atoms, species: str, candidates: Candidates, model: EnergyModel, settings: SiteSettings
-) -> list[Site]:
-    """All candidates relaxed in one batch."""
+    substrate: Atoms,
+    species: str,
+    candidates: Candidates,
+    model: EnergyModel,
+    settings: SiteSettings,
+    keep_ways: bool,
+) -> tuple[list[Site], dict[bytes, tuple[np.ndarray, ...]]]:
+    """All candidates relaxed in one batch; by raw position the ways that they took, if these are to be kept."""
     starts = [with_adatom(substrate, species, position) for position in candidates.positions]
     movable = None if settings.relax_radius is None else [_near_last(start, settings.relax_radius) for start in starts]
-    results = relax(starts, model, settings.screen_fmax, settings.screen_steps, movable)
-    return [_site(relaxed, raw) for relaxed, raw in zip(results, candidates.positions, strict=True)]
+    results = relax(starts, model, settings.screen_fmax, settings.screen_steps, movable, keep_way=keep_ways)
+    pairs = list(zip(results, candidates.positions, strict=True))
+    return [_site(end, raw) for end, raw in pairs], {raw.tobytes(): end.way for end, raw in pairs if keep_ways}
 
 
 def _together(
@@ -401,6 +423,7 @@ def _site(relaxed: Relaxed, raw_position: np.ndarray) -> Site:
         position=relaxed.structure.positions[-1].copy(),
         raw_position=raw_position.copy(),
         converged=relaxed.converged,
+        stopped=relaxed.stopped,
     )
 
 

@@ -48,7 +48,15 @@ class SurrogateWorker:
         self._head: SiteHead | None = None
 
     def propose(
-        self, version: int, files: Files, state: State, kind: Kind, entropy: Sequence[int], walker: int, sure: float
+        self,
+        version: int,
+        files: Files,
+        state: State,
+        kind: Kind,
+        entropy: Sequence[int],
+        walker: int,
+        sure: float,
+        stop_std: float = np.inf,
     ) -> Proposal | list[Atoms]:
         """The next step of a walker at `state` on model `version` (its `files`); see `Proposer.propose`.
 
@@ -59,7 +67,7 @@ class SurrogateWorker:
         state = replace(state, crystal=state.crystal.copy())  # what Ray hands out is read-only
         rng = np.random.default_rng(list(entropy))
         try:
-            return self._proposer.propose(state, model, rng, kind, walker, sure, self._head)
+            return self._proposer.propose(state, model, rng, kind, walker, sure, self._head, stop_std)
         except NoSitesError as error:
             return error.structures
 

@@ -28,6 +28,7 @@ SMALL = [
     "learner.train.steps=100",
     "learner.update.steps=15",
     "ask.audit_probability=0.3",
+    "ask.stop_beyond=2",
     "certificate={path_steps: 0, site_steps: 0}",
 ]
 

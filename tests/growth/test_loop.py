@@ -715,6 +715,44 @@ def test_a_step_whose_own_label_failed_is_taken_back(tmp_path: Path, monkeypatch
     directory.close()
 
 
+def test_what_left_the_known_region_is_asked_about_and_never_taken(tmp_path: Path) -> None:
+    """Its label is learnt, and the step is searched for anew; the last time relaxations go to their end."""
+    run = tmp_path / "run"
+    cautious = ["ask.stop_beyond=1.5", "ask.force_tolerance=0.15", "ask.max_attempts=1", "ask.arm=committee"]
+    launch(small(*cautious, "growth.n_atoms=16", "walkers=1"), run)
+    events, dataset = events_of(run), Dataset.read(run / "dataset")
+    left = [event for event in events if event["reason"] and "left the known region" in event["reason"]]
+    assert left
+    for event in left:
+        assert (event["fate"], event["attempt"]) == ("rejected", 0)
+        assert event["n_stopped"] >= 1
+        assert event["seconds"] > 0
+    assert all(event["n_stopped"] == 0 for event in events if event["attempt"] == 1)
+    assert standing(events)[-1]["n_atoms"] == 16
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    drawn = [line["group"] for line in lines if line["what"] == "error" and line["drawn"]]
+    for event in left:
+        assert any(group.startswith(f"w00-{event['step']}-0-") for group in drawn)
+    directory = RunDirectory(run)
+    for step in standing(events):
+        if step["fate"] == "queried":
+            accepted = directory.read_sites(step["walker"], step["step"])[0]
+            assert dataset.method_hash is not None
+            assert dataset.find(uid(accepted, dataset.method_hash)) is not None
+    directory.close()
+
+
+@pytest.mark.parametrize("given", [["ask.arm=nothing"], ["ask.stop_beyond=null"], ["budget.labels=17"]])
+def test_where_nobody_can_be_asked_relaxations_go_to_their_end(given: list[str], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    close = [] if "ask.stop_beyond=null" in given else ["ask.stop_beyond=1.01"]
+    short = ["growth.n_atoms=15", "growth.hops_per_step=0", "walkers=1", "certificate={path_steps: 0, site_steps: 0}"]
+    launch(small(*close, "ask.force_tolerance=0.01", *given, *short), run)
+    events = events_of(run)
+    assert [event["n_atoms"] for event in standing(events)] == [15]
+    assert all(event["n_stopped"] == 0 for event in standing(events))
+
+
 WITH_A_CLOCK = ["growth.kinetics=kmc", "growth.kmc={flux: {Al: 1.0}}", "growth.hops_per_step=0"]
 
 
