@@ -69,3 +69,13 @@ def slab_axes(structure: Atoms) -> SlabAxes:
     normal = np.cross(*in_plane)
     normal /= np.linalg.norm(normal)
     return SlabAxes(axis, in_plane, normal * np.sign(normal @ cell[axis]))
+
+
+def upright(slab: Atoms) -> Atoms:
+    """A copy that repeats along its surface only, atoms wrapped into the cell, third cell vector along the normal."""
+    frame = slab_axes(slab)
+    order = [k for k in range(3) if k != frame.normal_axis]
+    height = float(np.linalg.norm(slab.cell[frame.normal_axis])) or 1.0
+    copy = Atoms(slab.numbers, slab.positions, cell=[*slab.cell[order], height * frame.normal], pbc=(True, True, False))
+    copy.wrap()
+    return copy
