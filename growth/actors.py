@@ -6,15 +6,18 @@ import platform
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import AuthenticationError, RayError, RayTaskError
+from ray.util.metrics import Counter as RayCounter
+from ray.util.metrics import Gauge, Histogram
 
 from growth.errors import InputError
+from growth.live import METRICS, Figure, Metric
 from growth.pool import ROLES, Done, Role, Task, first_line, last_line, without
 from growth.process import versions_of
 
@@ -121,6 +124,9 @@ class RayPool:
     Args:
         specs: the workers of each role.
 
+    Attributes:
+        watch: called now and then while results are waited for, and at the end.
+
     Raises:
         InputError: the cluster has less than the workers reserve, so that some would never start; later, from `wait`:
             a node has other versions of packages than this process, or workers do not start.
@@ -136,7 +142,8 @@ class RayPool:
         self._stillborn: Counter[Role] = Counter()
         self._queues: dict[Role, deque[tuple[Task, int]]] = {role: deque() for role in ROLES}
         self._under_way: dict[ray.ObjectRef, tuple[Task, int, _Worker, float]] = {}
-        self._looked = 0.0
+        self._looked = self._watched = 0.0
+        self.watch: Callable[[RayPool], None] = lambda pool: None
         self._staff()
 
     def share(self, value: Any) -> Any:
@@ -169,6 +176,9 @@ class RayPool:
                     done.append(finished)
             self._staff()
             self._dispatch()
+            if time.monotonic() - self._watched > TICK_S:
+                self._watched = time.monotonic()
+                self.watch(self)
         return done
 
     def pending(self, role: Role | None = None) -> int:
@@ -180,6 +190,7 @@ class RayPool:
 
     def close(self) -> None:
         """Ask the actors to close what they hold (the oracle's label process), then end them."""
+        self.watch(self)
         goodbyes = [worker.actor.close.remote() for idle in self._idle.values() for worker in idle]
         ray.wait(goodbyes, num_returns=len(goodbyes), timeout=3) if goodbyes else None
         for workers in self._workers.values():
@@ -251,6 +262,41 @@ class RayPool:
             return Done(task, None, seconds, f"lost by Ray after {RETRIES} retries: {first_line(lost)}")
         self._idle[task.role].append(worker)
         return Done(task, result, seconds, error)
+
+
+class RayMetrics:
+    """Figures as metrics of Ray's, which every node offers to Prometheus (docs/monitoring.md).
+
+    Args:
+        run: the campaign's name, a tag of all of them.
+    """
+
+    def __init__(self, run: str) -> None:
+        run = run.encode("ascii", "backslashreplace").decode()  # Ray takes no other
+        self._metrics = {name: _ray_metric(name, metric, run) for name, metric in METRICS.items()}
+
+    def __call__(self, figure: Figure) -> None:
+        metric, tags = self._metrics[figure.name], dict(figure.tags)
+        match metric:
+            case Gauge():
+                metric.set(figure.value, tags)
+            case RayCounter():
+                metric.inc(figure.value, tags)
+            case Histogram():
+                metric.observe(figure.value, tags)
+
+
+def _ray_metric(name: str, metric: Metric, run: str) -> Gauge | RayCounter | Histogram:
+    about = {"description": metric.description, "tag_keys": ("run", *metric.tags)}
+    match metric.kind:
+        case "gauge":
+            made = Gauge(name, **about)
+        case "counter":
+            made = RayCounter(name, **about)
+        case "histogram":
+            made = Histogram(name, boundaries=list(metric.boundaries), **about)
+    made.set_default_tags({"run": run})
+    return made
 
 
 def versions() -> dict[str, str]:

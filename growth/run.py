@@ -18,11 +18,12 @@ from typing import Any
 
 from rich.console import Console
 
-from growth.actors import ActorSpec, RayPool, connect, disconnect
+from growth.actors import ActorSpec, RayMetrics, RayPool, connect, disconnect
 from growth.certificate import certify
 from growth.config import Config, check_settings
 from growth.errors import InputError
 from growth.initial_set import given_labels, given_model
+from growth.live import Follower
 from growth.loop import Campaign, species_of
 from growth.oracle_worker import OracleWorker
 from growth.pool import Pool, SerialPool
@@ -124,6 +125,7 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
                 "learner": ActorSpec(LearnerWorker, learner, 1, learns.num_cpus, learns.num_gpus, learns.resources),
             }
         )
+        pool.watch = Follower(run_dir, RayMetrics(config.name))
     try:
         yield pool
     finally:

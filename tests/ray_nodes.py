@@ -1,4 +1,4 @@
-"""Scenarios on a cluster of several nodes on this machine: `python tests/ray_nodes.py SCENARIO PORT` prints JSON.
+"""Scenarios on a cluster on this machine: `python tests/ray_nodes.py SCENARIO PORT [MORE]` prints JSON.
 
 Run by `test_ray.py`, each in a process of its own, which is the driver.
 """
@@ -7,19 +7,25 @@ import json
 import os
 import signal
 import sys
+import tempfile
 import time
+import urllib.request
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import ray
 from ray.cluster_utils import Cluster
 
+import growth.run
 from growth import actors
 from growth.actors import ActorSpec, RayPool
+from growth.config import load_config
 from growth.errors import InputError
-from growth.pool import Task
+from growth.live import METRICS, Figure, Follower, pool_figures
+from growth.pool import SerialPool, Task
 
 TASKS = 150
 
@@ -99,9 +105,57 @@ def bad_workers(cluster: Cluster) -> dict[str, Any]:
     return {"deadly": done["a"].error, "beside it": done["b"].result[0], "unmade": unmade, "versions": versions}
 
 
+def offered() -> list[str]:
+    """What the nodes offer to Prometheus of Kossel's, line by line."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    addresses = [f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics" for node in ray.nodes()]
+    texts = [opener.open(address, timeout=10).read().decode() for address in addresses]
+    return [line for text in texts for line in text.splitlines() if line.startswith("ray_kossel_")]
+
+
+class WatchedPool(RayPool):
+    """A pool that does not close before the nodes offer all that the logs have counted."""
+
+    run: ClassVar[Path]
+    figures: ClassVar[list[Figure]] = []
+    lines: ClassVar[list[str]] = []
+
+    def close(self) -> None:
+        Follower(self.run, self.figures.append)(self)
+        counted, gauges = Counter[str](), set[str]()
+        for figure in self.figures:
+            if METRICS[figure.name].kind == "counter":
+                counted[f"ray_{figure.name}_total"] += int(figure.value)
+            elif METRICS[figure.name].kind == "gauge":
+                gauges.add(f"ray_{figure.name}")
+        until, offers = time.monotonic() + 120, Counter[str]()  # Ray hands its metrics over now and then
+        while time.monotonic() < until and not (gauges <= set(offers) and counted.items() <= offers.items()):
+            self.watch(self)
+            time.sleep(0.5)
+            self.lines[:] = offered()
+            offers = Counter()
+            for line in self.lines:
+                offers[line.split("{")[0]] += int(float(line.split()[-1]))
+        super().close()
+
+
+def monitored(cluster: Cluster) -> dict[str, Any]:
+    """A campaign on Ray: what its logs hold in the end, and what the nodes then offer to Prometheus."""
+    shares = ["oracle.num_cpus=0.3", "surrogate.num_cpus=0.3", "learner.num_cpus=0.3", "name=Größe"]
+    demo = actors.ROOT / "growth" / "configs" / "al_emt.yaml"
+    growth.run.RayPool = WatchedPool  # type: ignore[misc]
+    with tempfile.TemporaryDirectory() as folder:
+        WatchedPool.run = Path(folder) / "run"
+        growth.run.launch(load_config(demo, [*json.loads(sys.argv[3]), *shares]), WatchedPool.run)
+    of_pool = {figure.name for figure in pool_figures(SerialPool({}), 1.0)}
+    told = [figure for figure in WatchedPool.figures if figure.name not in of_pool]
+    return {"figures": told, "lines": WatchedPool.lines}
+
+
 def main() -> None:
     """Run one scenario."""
-    scenario, port = {"leave_and_join": leave_and_join, "bad_workers": bad_workers}[sys.argv[1]], int(sys.argv[2])
+    scenarios = {"leave_and_join": leave_and_join, "bad_workers": bad_workers, "monitored": monitored}
+    scenario, port = scenarios[sys.argv[1]], int(sys.argv[2])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "gcs_server_port": port})
     here = os.pathsep.join([str(actors.ROOT), str(Path(__file__).parent)])
     try:

@@ -27,6 +27,7 @@ from ase.io import read
 from growth.actors import ActorSpec, check_resources, connect
 from growth.config import load_config
 from growth.errors import InputError
+from growth.live import METRICS
 from growth.make_dataset import read_benchmark
 from growth.seeds import make_seed
 from growth.simulator import init, replay
@@ -217,13 +218,13 @@ def test_more_actors_than_cpus_are_refused() -> None:
         check_resources({"surrogate": ActorSpec(object, (), 2, 0.0, 0.5)}, {"CPU": 1.0})
 
 
-def on_nodes(scenario: str) -> dict[str, Any]:
+def on_nodes(scenario: str, *more: str, **environment_too: str) -> dict[str, Any]:
     """What a scenario of `tests/ray_nodes.py` comes to, in a process of its own."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
     with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as folder:
         (Path(folder) / "ray").mkdir()
-        environment |= {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0"}
-        command = [sys.executable, str(ROOT / "tests" / "ray_nodes.py"), scenario, str(free_ports(1)[0])]
+        environment |= {"RAY_TMPDIR": folder, "RAY_USAGE_STATS_ENABLED": "0", **environment_too}
+        command = [sys.executable, str(ROOT / "tests" / "ray_nodes.py"), scenario, str(free_ports(1)[0]), *more]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400, check=False)
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-4000:]
     return dict(json.loads(done.stdout.splitlines()[-1]))
@@ -250,6 +251,32 @@ def test_workers_that_die_that_do_not_start_and_on_nodes_with_other_versions() -
         r"ray: node \S+ has other versions than this process: ase \S+ \(here 0.1\); install the same everywhere",
         found["versions"],
     )
+
+
+def test_prometheus_is_offered_what_the_logs_hold() -> None:
+    """Gauges stand where the last lines leave them, counters have counted all of them, under the campaign's name."""
+    found = on_nodes("monitored", json.dumps(SMALL), RAY_metrics_report_interval_ms="3000")
+    pattern = re.compile(r"ray_(\w+)\{(.*)\} (\S+)")
+    offered: dict[tuple[str, ...], float] = {}
+    for line in found["lines"]:
+        matched = pattern.fullmatch(line)
+        assert matched is not None
+        name, labels, value = matched.groups()
+        assert r'run="Gr\\xf6\\xdfe"' in labels
+        told = sorted(re.findall(r'(walker|fate|outcome|reason|verdict|quantity|role)="([^"]*)"', labels))
+        if "le=" not in labels:
+            offered[name, *(value for _, value in told)] = float(value)
+    expected: dict[tuple[str, ...], float] = {}
+    for name, value, tags in found["figures"]:
+        words = tuple(value for _, value in sorted(tags.items()))
+        kind = METRICS[name].kind
+        key = (f"{name}{ {'gauge': '', 'counter': '_total', 'histogram': '_count'}[kind] }", *words)
+        expected[key] = value if kind == "gauge" else expected.get(key, 0.0) + (1.0 if kind == "histogram" else value)
+    assert {key: offered.get(key) for key in expected} == pytest.approx(expected)
+    assert offered["kossel_atoms", "01"] == 16
+    assert offered["kossel_workers", "oracle"] == 1
+    assert offered["kossel_queue", "surrogate"] == 0
+    assert 0 < offered["kossel_busy_share", "oracle"] < 1
 
 
 @pytest.mark.parametrize(
