@@ -15,12 +15,15 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from growth.calibration import LEVEL, Calibration
 from growth.known_region import NEAR_ADATOM, from_adatom, worst_std
+from growth.observables import contacts
 from growth.relax import Relaxed
 from growth.simulator import boltzmann, pick
 from growth.sites import Site
 from learner.acquisition import difference_std
 from learner.conformal import tolerance_to_std
 
+WORST = 5
+"""Atoms that are named where a step is asked about, and that a carve may be cut around besides the adatom."""
 SPARSER = 0.5
 """Doubtful steps to come for one of now: a surrogate that learns doubts less (docs/results/active-learning.md)."""
 
@@ -245,6 +248,43 @@ def worth_a_label(ratio: float, recent: Sequence[float], share: float) -> bool:
 def worst_force_std(site: Site | Relaxed) -> float:
     """`growth.known_region.worst_std` of a site, eV/Å."""
     return worst_std(site.structure, site.forces_std)
+
+
+def worst_atoms(site: Site | Relaxed, adatom: int) -> list[dict[str, Any]]:
+    """The atoms whose forces the committee doubts most, at most `WORST`, worst first; none where it doubts nothing.
+
+    Args:
+        site: adatom last. adatom: its number in the crystal that takes the site.
+
+    Returns:
+        For each its number `atom` in that crystal, `species`, `std` of its force vector (eV/Å), `coordination`,
+        `distance` from the adatom (Å), and `kind`: adatom, neighbour (of the adatom), other.
+    """
+    structure, stds = site.structure, np.sqrt(3) * site.forces_std
+    last = len(structure) - 1
+    i, j, _ = contacts(structure)
+    beside, distances = set(j[i == last].tolist()), np.linalg.norm(from_adatom(structure), axis=1)
+    counts = np.bincount(i, minlength=len(structure))
+    order = [int(k) for k in np.argsort(-stds, kind="stable")[:WORST] if stds[k] > 0]
+    return [
+        {
+            "atom": adatom if k == last else k + int(k >= adatom),
+            "species": structure.symbols[k],
+            "std": float(stds[k]),
+            "coordination": int(counts[k]),
+            "distance": float(distances[k]),
+            "kind": "adatom" if k == last else "neighbour" if k in beside else "other",
+        }
+        for k in order
+    ]
+
+
+def uncertain_atoms(site: Site | Relaxed) -> list[int]:
+    """Atoms near the adatom, it left out, whose forces are doubted at least half as much as any there, worst first."""
+    near = np.linalg.norm(from_adatom(site.structure), axis=1) <= NEAR_ADATOM
+    stds = np.where(near, site.forces_std, 0.0)
+    order = [int(k) for k in np.argsort(-stds, kind="stable") if stds[k] > 0 and stds[k] >= stds.max() / 2]
+    return [k for k in order if k != len(site.structure) - 1][:WORST]
 
 
 def worst_force_error(predicted: Float[np.ndarray, "n_atoms 3"], labelled: Atoms) -> float:

@@ -94,12 +94,16 @@ def carve(crystal: Atoms, targets: np.ndarray, max_atoms: int, bond_length: floa
     return Carve(unwrapped[atoms], atoms, np.searchsorted(atoms, targets), core)
 
 
-def carve_together(structures: Sequence[Atoms], max_atoms: int | None) -> list[Atoms | None]:
+def carve_together(
+    structures: Sequence[Atoms], max_atoms: int | None, uncertain: Sequence[int] = ()
+) -> list[Atoms | None]:
     """Competing structures cut to the same atoms around all places of their last atom, so that energies compare.
 
     Args:
         structures: alike but for the place of the last atom, the adatom, and small shifts of the others.
         max_atoms: of each; None for no limit.
+        uncertain: numbers of other atoms whose forces are wanted, the most wanted first: as many are targets too, with
+            all their neighbours, as there is room for beside the places.
 
     Returns:
         Each as it is where it has at most max_atoms. Else a cluster each, adatom last; None where the place lies too
@@ -113,7 +117,7 @@ def carve_together(structures: Sequence[Atoms], max_atoms: int | None) -> list[A
         return list(structures)
     crystal = Atoms(first.numbers, first.positions, cell=first.cell, pbc=first.pbc)
     targets, together = [len(first) - 1], [True]
-    piece = carve(crystal, np.array(targets), max_atoms)
+    piece, room = carve(crystal, np.array(targets), max_atoms), max_atoms
     for other in structures[1:]:
         wider, place = crystal.copy(), other.positions[-1]
         distances = np.linalg.norm(nearest_images(wider.positions - place, wider), axis=1)
@@ -122,18 +126,29 @@ def carve_together(structures: Sequence[Atoms], max_atoms: int | None) -> list[A
             wider.append(Atom(other.symbols[-1], place))
             target = len(wider) - 1
         more = targets if target in targets else [*targets, target]
-        try:
-            piece = carve(wider, np.array(more), max_atoms + len(wider) - len(first))
-            crystal, targets = wider, more
-            together.append(True)
-        except InputError:  # both do not fit into one cluster
-            together.append(False)
+        found = _fitting(wider, more, max_atoms + len(wider) - len(first))
+        together.append(found is not None)
+        if found is not None:
+            piece, crystal, targets, room = found, wider, more, max_atoms + len(wider) - len(first)
+    for atom in uncertain:
+        more = targets if atom in targets else [*targets, atom]
+        found = _fitting(crystal, more, room)
+        if found is not None:
+            piece, targets = found, more
     kept = piece.atoms < len(first)
     atoms, base = piece.atoms[kept], piece.structure.positions[kept]
     return [
         Atoms(other.numbers[atoms], base + nearest_images(other.positions[atoms] - base, first)) if whole else None
         for other, whole in zip(structures, together, strict=True)
     ]
+
+
+def _fitting(crystal: Atoms, targets: Sequence[int], max_atoms: int) -> Carve | None:
+    """The carve around targets; None where they do not fit into one cluster."""
+    try:
+        return carve(crystal, np.array(targets), max_atoms)
+    except InputError:
+        return None
 
 
 def rim_weights(carve: Carve) -> np.ndarray:

@@ -20,6 +20,7 @@ from growth.asking import (
     doubt_over,
     draw,
     to_label,
+    worst_atoms,
     worst_force_error,
     worth_a_label,
 )
@@ -715,6 +716,8 @@ class Campaign:
             **event,
         }
         line.setdefault("step", walker.state.step + 1)
+        if line["reason"] is not None:
+            line["worst_atoms"] = worst_atoms(proposal.sites[proposal.choice], proposal.atom)
         self.run_directory.append("events", line)
         if line["fate"] != "rejected":
             self.report({"what": "step", **self._progress(line)})

@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Doubt, worst_force_std
+from growth.asking import Doubt, uncertain_atoms, worst_force_std
 from growth.carve import carve_together
 from growth.events import State, replay, standing
 from growth.relax import Relaxed
@@ -148,8 +148,8 @@ def requests_about(
 ) -> list[Request]:
     """Sites of a proposal to label; what is asked after an answer, of the same step, is a group apart.
 
-    Of a crystal of more than max_atoms what is around the first of them is cut out, with the others near it; what the
-    surrogate says of that is still to come.
+    Of a crystal of more than max_atoms what is around the first of them is cut out, with the others near it and the
+    atoms there whose forces are in doubt; what the surrogate says of that is still to come.
     """
     proposal, doubt = turn.proposal, turn.doubt
     assert proposal is not None
@@ -158,8 +158,9 @@ def requests_about(
     step, version = turn.before.step + 1, turn.model_version
     group = f"w{turn.walker:02d}-{step}-{turn.attempt}-{turn.rollbacks}-v{version}{'-again' if again else ''}"
     wholes = [proposal.sites[i].structure for i in sites]
+    pieces = carve_together(wholes, max_atoms, uncertain_atoms(proposal.sites[sites[0]]))
     requests = []
-    for i, whole, piece in zip(sites, wholes, carve_together(wholes, max_atoms), strict=True):
+    for i, whole, piece in zip(sites, wholes, pieces, strict=True):
         if piece is None:
             continue
         structure = piece.copy()

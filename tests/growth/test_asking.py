@@ -1,7 +1,11 @@
 """Decisions on doubt, by tables of cases."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from ase import Atom
+from ase.cluster import Icosahedron
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,8 +18,11 @@ from growth.asking import (
     doubt_about,
     draw,
     to_label,
+    uncertain_atoms,
+    worst_atoms,
 )
 from growth.calibration import FLOORS, Calibration, calibrated
+from growth.sites import Site
 from learner.conformal import fit
 
 SETTINGS = AskSettings(delta_e_tolerance=0.05, force_tolerance=0.1)
@@ -118,3 +125,25 @@ def test_what_is_labelled_begins_with_the_chosen_site(n_sites: int, wanted: int)
 def test_correction_keeps_differences_between_unlabelled_sites() -> None:
     corrected = corrected_energies(np.array([0.0, 0.1, 0.4]), {0: 1.0})
     assert corrected == pytest.approx([1.0, 1.1, 1.4])
+
+
+def test_the_atoms_most_in_doubt_are_named_and_cut_out() -> None:
+    """By their numbers in the crystal that takes the site; of those near the adatom the doubtful ones, it left out."""
+    crystal = Icosahedron("Cu", 3, latticeconstant=3.6)
+    outer = int(np.argmax(np.linalg.norm(crystal.positions, axis=1)))
+    crystal.append(Atom("Cu", crystal.positions[outer] * 1.45))
+    stds = np.zeros(len(crystal))
+    beside, far = outer, int(np.argmax(crystal.get_distances(-1, range(len(crystal)))))
+    stds[[beside, far, len(crystal) - 1]] = 0.2, 0.3, 0.1
+    zeros = np.zeros((len(crystal), 3))
+    site = Site(crystal, 0.0, zeros, stds, np.zeros(2), crystal.positions[-1], crystal.positions[-1], converged=True)
+    named = worst_atoms(site, adatom=3)
+    assert [one["kind"] for one in named] == ["other", "neighbour", "adatom"]
+    assert [one["std"] for one in named] == pytest.approx([np.sqrt(3) * s for s in (0.3, 0.2, 0.1)])
+    assert [one["atom"] for one in named] == [k + (k >= 3) for k in (far, beside)] + [3]
+    assert named[1]["coordination"] == 7  # six of a vertex, and the adatom
+    assert named[2]["coordination"] == 1
+    assert named[0]["distance"] > 8.0
+    assert uncertain_atoms(site) == [beside]
+    sure = replace(site, forces_std=np.zeros(len(crystal)))
+    assert worst_atoms(sure, adatom=3) == uncertain_atoms(sure) == []

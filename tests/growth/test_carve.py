@@ -265,3 +265,33 @@ def test_what_is_small_enough_is_left_whole() -> None:
     assert carve_together(wholes, len(wholes[0])) == wholes
     with pytest.raises(InputError, match="max_atoms: expected at least"):
         carve_together(wholes, 4)
+
+
+def test_atoms_in_doubt_are_in_the_carve_with_all_their_neighbours_as_far_as_there_is_room() -> None:
+    """So their forces are those of the crystal, more nearly than in a carve around the adatom alone."""
+    whole = on_terrace((4, 4))[0]
+    distances = whole.get_distances(-1, range(len(whole)), mic=True)
+    uncertain = [int(k) for k in np.flatnonzero((distances > 3.5) & (distances < 4.5))[:3]]
+    assert len(uncertain) == 3
+    truth, n_bonds = MODEL([whole]).forces[0], coordination(whole)
+
+    def numbers(piece: Atoms) -> list[int]:
+        """Of the atoms in doubt in a carve."""
+        shifted = piece.positions + whole.positions[-1] - piece.positions[-1]
+        return [int(np.linalg.norm(shifted - at, axis=1).argmin()) for at in whole.positions[uncertain]]
+
+    def worst(piece: Atoms) -> float:
+        """Largest error of a force on the atoms in doubt, eV/Å."""
+        return float(np.linalg.norm(MODEL([piece]).forces[0][numbers(piece)] - truth[uncertain], axis=1).max())
+
+    [around], [alone] = carve_together([whole], 44, uncertain), carve_together([whole], 44)
+    assert around is not None
+    assert alone is not None
+    assert (len(around), len(alone)) == (44, 44)
+    assert np.array_equal(coordination(around)[numbers(around)], n_bonds[uncertain])
+    assert not np.array_equal(coordination(alone)[numbers(alone)], n_bonds[uncertain])
+    assert worst(around) < worst(alone)
+    far = int(distances.argmax())
+    [same] = carve_together([whole], 44, [far])
+    assert same is not None
+    assert np.array_equal(same.positions, alone.positions)

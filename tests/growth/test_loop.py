@@ -101,6 +101,11 @@ def test_events_say_who_vouched(finished: Path) -> None:
         assert event["fate"] in {"accepted", "audited", "queried", "rejected"}
         assert event["model_version"] >= 1
         assert (event["reason"] is None) == (event["fate"] == "accepted")
+        if event["reason"] is not None:
+            stds = [atom["std"] for atom in event["worst_atoms"]]
+            assert stds == sorted(stds, reverse=True)
+            assert stds[0] > 0
+            assert all(0 <= atom["atom"] < event["n_atoms"] + 1 for atom in event["worst_atoms"])
         assert event["n_atoms"] >= 14
 
 
