@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from scipy.spatial import cKDTree
 
 from growth.candidates import bond_radius
@@ -84,7 +85,7 @@ def _slab_figure(result: AdatomMap) -> Figure:
     i, j = np.indices((n + 1, m + 1)).reshape(2, -1)
     nodes = (np.column_stack([i / n, j / m]) @ frame.in_plane @ rows.T).reshape(n + 1, m + 1, 2)
     grid = np.pad(above.reshape(n, m), ((0, 1), (0, 1)), mode="wrap")
-    plane.pcolormesh(nodes[..., 0], nodes[..., 1], grid, shading="gouraud", cmap=COLOURS, norm=shade.norm)
+    plane.pcolormesh(nodes[..., 0], nodes[..., 1], grid, shading="gouraud", cmap=COLOURS, clim=shade.get_clim())
     _draw_top_layer(plane, result.substrate, rows)
     _mark(plane, result, result.lines @ rows.T)
     rim = nodes[[0, -1, -1, 0, 0], [0, 0, -1, -1, 0]]
@@ -131,7 +132,7 @@ def _draw_levels(axes: Axes, result: AdatomMap) -> None:
         axes.plot(ranks, told, "o", color=ACCENT, ms=5, zorder=3, label="oracle")
     axes.spines[["top", "right"]].set_visible(False)
     axes.set(xlabel="minimum", ylabel="energy above the lowest minimum, eV")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize=9)
 
 
@@ -145,7 +146,7 @@ def _cluster_figure(result: AdatomMap) -> Figure:
     longitude, latitude = np.meshgrid(np.linspace(-np.pi, np.pi, 361), np.linspace(-np.pi / 2, np.pi / 2, 181))
     parallels = np.cos(latitude)
     globe_points = np.stack([parallels * np.cos(longitude), parallels * np.sin(longitude), np.sin(latitude)], axis=-1)
-    globe.pcolormesh(longitude, latitude, smoothed(seen, above, globe_points), cmap=COLOURS, norm=shade.norm)
+    globe.pcolormesh(longitude, latitude, smoothed(seen, above, globe_points), cmap=COLOURS, clim=shade.get_clim())
     _mark(globe, result, np.column_stack([np.arctan2(seen[:, 1], seen[:, 0]), np.arcsin(seen[:, 2].clip(-1, 1))]))
     globe.set_xticklabels([])
     globe.set_yticklabels([])
@@ -167,7 +168,8 @@ def _draw_side(
     centre = draw_atoms(axes, result.substrate, view=rows)
     seen = (result.positions - centre) @ rows.T
     front = np.isfinite(above) & (seen[:, 2] > 0.0)
-    axes.scatter(*seen[front, :2].T, c=above[front], cmap=COLOURS, norm=shade.norm, s=14, linewidths=0, zorder=3)
+    x, y = seen[front, :2].T
+    axes.scatter(x, y, c=shade.to_rgba(above[front]), s=14, linewidths=0, zorder=3)
     rim = np.abs(seen[np.isfinite(above), :2]).max() + 1.0
     axes.set(xlim=(-rim, rim), ylim=(-rim, rim), title=title)
 
