@@ -9,6 +9,7 @@ import numpy as np
 from ase import Atoms
 
 from growth.events import replay
+from growth.observables import neighbour_sets
 from growth.order import KINDS, Order
 from growth.page.run_files import RunFiles
 
@@ -16,8 +17,6 @@ MOST_ATOMS = 300_000
 """Atoms of all kept crystals of all walkers together; of a longer growth every second, third ... step is kept."""
 RESOLUTION = 1e-3
 """Å, to which positions are kept where the crystal is not too wide for 16 bits."""
-COUNTED = ("surface", "other")
-"""Kinds that are no order."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +74,30 @@ def growths(run: RunFiles) -> list[Growth]:
 def _grown(seed: Atoms, walker: int, lines: Sequence[dict[str, Any]], every: int) -> Growth:
     stages: list[Stage] = []
     born, species = [0] * len(seed), list(seed.symbols)
-    order: Order | None = None
+    kinds = Kinds()
     for number, (line, crystal, ids) in enumerate(_replayed(seed, lines, born, species)):
-        if number % every and number != len(lines):
-            order = None
-            continue
-        if order is None or line is None or len(crystal) < len(order.kinds) or line["kind"] == "detach":
-            order = Order(crystal)
-        else:
-            order.update(crystal, np.array([int(n) for n in line["moved"]], dtype=int))
-        kinds = np.array([KINDS.index(kind) for kind in order.kinds], dtype=np.uint8)
-        stages.append(Stage(line, crystal, ids, kinds))
+        if number % every == 0 or number == len(lines):
+            stages.append(Stage(line, crystal, ids, kinds.of(crystal)))
     return Growth(walker, stages, born, species, len(lines) + 1 - len(stages))
+
+
+class Kinds:
+    """The order of a growing crystal's atoms, looked at again only where neighbours have changed."""
+
+    def __init__(self) -> None:
+        self._order: Order | None = None
+        self._near: list[set[int]] = []
+
+    def of(self, crystal: Atoms) -> np.ndarray:
+        """Number in `growth.order.KINDS` of each atom, (n_atoms,)."""
+        near = neighbour_sets(crystal)
+        if self._order is None or len(near) < len(self._near):
+            self._order = Order(crystal)
+        else:
+            changed = [k for k, before in enumerate(self._near) if near[k] != before]
+            self._order.update(crystal, np.array(changed, dtype=int))
+        self._near = near
+        return np.array([KINDS.index(kind) for kind in self._order.kinds], dtype=np.uint8)
 
 
 def _replayed(

@@ -9,7 +9,8 @@ from typing import Any
 import yaml
 from ase import Atoms
 
-from growth.damage import CHECKPOINT, CONFIG, LOGS, PREVIOUS, checkpoint, read_config
+from growth.config import load_config
+from growth.damage import CHECKPOINT, CONFIG, LOGS, PREVIOUS, checkpoint
 from growth.errors import InputError
 from growth.events import standing
 from growth.run_directory import read_seed
@@ -69,8 +70,9 @@ class RunFiles:
         """`finished`, `running`, `stopped`, or `not begun`."""
         if self.is_over:
             return "finished"
-        told = str(self.status["state"])
-        return "not begun" if told == "stopped" and not self.starts else told
+        if self.status["state"] == "running":
+            return "running"
+        return "stopped" if self.starts else "not begun"
 
 
 def read_run(run: Path) -> RunFiles:
@@ -95,7 +97,7 @@ def _read(run: Path, status: Mapping[str, Any]) -> RunFiles:
     provenance = read_lines(run / "provenance.jsonl")
     return RunFiles(
         path=run,
-        config=read_config(run / CONFIG),
+        config=load_config(run / CONFIG).model_dump(mode="json"),
         status=status,
         seed=read_seed(run),
         log=log,
