@@ -1,0 +1,316 @@
+"""Do landscapes that are known come out of the studies? Lennard-Jones clusters of 7 and 13 atoms, and EMT surfaces.
+
+    python scripts/benchmark_landscapes.py                       (all parts)
+    python scripts/benchmark_landscapes.py --part lj13
+    python scripts/benchmark_landscapes.py --smoke
+
+lj7       its four minima, and how many saddles join them, beside the literature; rates against the direct solution
+lj13      the network around the icosahedron, with how complete it is, and its disconnectivity graph
+surfaces  hop and exchange of an adatom on Cu(100) and Al(100): by the network, with no end states, and by elastic bands
+
+An exploration that is interrupted goes on where it was (runs/landscapes). Energies of Lennard-Jones clusters are in ε.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from ase import Atoms
+from ase.build import add_adsorbate, fcc100
+from ase.constraints import FixAtoms
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from growth.emt import EMTModel
+from growth.energy_model import CountingModel
+from growth.ground_state import GroundStateSettings, find_ground_states
+from growth.lennard_jones import LennardJonesModel
+from growth.saddles import SaddleSettings
+from growth.study.barriers import BarrierSettings, barrier, write_barrier
+from growth.study.disconnectivity import DisconnectivitySettings, disconnectivity, write_disconnectivity
+from growth.study.exploration import NetworkSettings
+from growth.study.network import CHECKPOINT, NetworkResult, network, write_network
+from growth.study.paths import PathSettings, paths, write_paths
+from growth.study.rates import first_passage, occupation, rate_matrix
+from oracle.durable import write_whole
+from scripts.surrogates.page import table
+
+ROOT = Path(__file__).resolve().parents[1]
+COMMAND = "python scripts/benchmark_landscapes.py"
+EPSILON, SIGMA = 0.1, 2.5
+"""eV and Å: the size of a metal's bonds, for which the defaults of searches are meant."""
+BOND = 2 ** (1 / 6) * SIGMA
+KNOWN = {7: (-16.505384, -15.935043, -15.593211, -15.533060), 13: (-44.326801,)}
+"""ε; minima of LJ7 (all) and LJ13 (the lowest): Cambridge Cluster Database; Tsai & Jordan, J. Phys. Chem. 97 (1993)."""
+BARRIERS = {"Cu": {"hop": 0.411, "exchange": 1.017}, "Al": {"hop": 0.215, "exchange": 0.671}}
+"""eV, of EMT by climbing-image elastic bands on the same slabs."""
+LATTICE = {"Cu": 3.590, "Al": 3.995}
+"""Å."""
+Record = dict[str, Any]
+
+
+def lj_settings(smoke: bool, **changes: Any) -> NetworkSettings:
+    """Tight enough that minima 0.06 ε apart are told from one another with a thousandfold margin."""
+    climbs = SaddleSettings(radius=None, fmax=1e-4, max_calls=400, ceiling=0.6, shallow=1e-5, same_energy=1e-5)
+    given = {"same": 0.1, "same_energy": 1e-5, "bond_length": BOND, "window": 0.6, **changes, "saddles": climbs}
+    return NetworkSettings(**(given | {"max_searches": 48, "max_minima": 20} if smoke else given))
+
+
+def lj_start(n_atoms: int, model: CountingModel, seed: int) -> Atoms:
+    """The lowest minimum that a short growth from a dimer finds."""
+    settings = GroundStateSettings(species="Ar", n_atoms=n_atoms, budget=4000, bond_length=BOND, fmax=1e-4)
+    return list(find_ground_states(model, settings, np.random.default_rng(seed)))[-1].structure
+
+
+def lj_cluster(
+    n_atoms: int, settings: NetworkSettings, out: Path, work: Path, seed: int
+) -> tuple[NetworkResult, Record]:
+    """Explore from the lowest minimum; what came out, in ε, with time and force calls of this call."""
+    model, began = CountingModel(LennardJonesModel(EPSILON, SIGMA)), time.process_time()
+    start = lj_start(n_atoms, model, seed)
+    work.mkdir(parents=True, exist_ok=True)
+    rng = np.random.default_rng(seed)
+    result = network(start, model, settings, rng, progress=say, checkpoint=work / f"lj{n_atoms}-{seed}-{CHECKPOINT}")
+    unit = DisconnectivitySettings(unit=EPSILON, unit_name="ε")
+    headline = write_network(result, out) | write_disconnectivity(disconnectivity(result, unit), out)
+    record = {
+        **headline,
+        "seconds": time.process_time() - began,
+        "force_calls": model.structures,
+        "outcomes": dict(result.outcomes),
+        "energies": (np.sort(result.landscape.energies)[:10] / EPSILON).tolist(),
+        "seed": seed,
+    }
+    return result, record
+
+
+def lj7(out: Path, work: Path, seed: int, smoke: bool) -> Record:
+    """All minima and saddles of seven atoms; rates by elimination beside a linear system solved directly."""
+    settings = lj_settings(smoke, max_searches=1600, searches_per_minimum=400, missing=0.004)
+    result, record = lj_cluster(7, settings, out / "lj7", work, seed)
+    landscape = result.landscape
+    order = np.argsort([saddle.energy for saddle in landscape.saddles])
+    record["saddle_energies"] = [landscape.saddles[k].energy / EPSILON for k in order]
+    record["saddle_ends"] = [landscape.saddles[k].ends for k in order]
+    record["symmetry_orders"] = [landscape.minima[k].order for k in np.argsort(landscape.energies)]
+    if len(landscape.minima) > 1:
+        kT = PathSettings(temperature_K=200.0)
+        record["paths"] = write_paths(paths(landscape, kT), out / "lj7")
+        record["direct_s"] = direct_time(landscape, kT, record["paths"]["start"][0], record["paths"]["end"][0])
+    return record
+
+
+def direct_time(landscape: Any, settings: PathSettings, start: int, end: int) -> float:
+    """Mean first passage by solving Σ_j k_ij (T_i − T_j) = 1, T_end = 0, beside elimination's: relative difference."""
+    rates = rate_matrix(landscape, settings.temperature_K, settings.prefactor)
+    left = [k for k in range(len(rates)) if k != end]
+    system = np.diag(rates.sum(axis=1)) - rates
+    times = np.linalg.solve(system[np.ix_(left, left)], np.ones(len(left)))
+    shares = occupation(landscape, settings.temperature_K, range(len(rates)))
+    return float(abs(times[left.index(start)] / first_passage(rates, shares, [start], [end]) - 1.0))
+
+
+def lj13(out: Path, work: Path, seed: int, smoke: bool) -> Record:
+    """A few hundred of the lowest minima of thirteen atoms."""
+    settings = lj_settings(smoke, max_searches=4000, searches_per_minimum=48, missing=0.1, max_minima=1000)
+    return lj_cluster(13, settings, out / "lj13", work, seed)[1]
+
+
+def slab(element: str, hollow: tuple[int, int] = (0, 0)) -> Atoms:
+    """4 × 4 × 5 (100) slab with an adatom, the last atom, lower two layers fixed."""
+    crystal = fcc100(element, (4, 4, 5), a=LATTICE[element], vacuum=8.0)
+    add_adsorbate(crystal, element, 1.7, "hollow", offset=hollow)
+    crystal.set_constraint(FixAtoms([atom.index for atom in crystal if atom.tag >= 4]))
+    crystal.pbc = (True, True, False)
+    return crystal
+
+
+def end_of(element: str, kind: str) -> Atoms:
+    """A neighbouring hollow reached by a hop, or the next but one along [010] by exchange with the atom between."""
+    if kind == "hop":
+        return slab(element, (1, 0))
+    crystal, start = slab(element, (1, 1)), slab(element)
+    middle = 0.5 * (start.positions[-1, :2] + crystal.positions[-1, :2])
+    top = [atom.index for atom in crystal if atom.tag == 1]
+    between = min(top, key=lambda k: float(np.linalg.norm(crystal.positions[k, :2] - middle)))
+    crystal.positions[[between, len(crystal) - 1]] = crystal.positions[[len(crystal) - 1, between]]
+    return crystal
+
+
+def surfaces(out: Path, work: Path, seed: int, smoke: bool) -> Record:
+    """Barriers of hop and exchange, each by a band between its ends and as the network's saddle nearest to that."""
+    found: Record = {"seed": seed}
+    for element in list(BARRIERS)[: 1 if smoke else 2]:
+        model, began = EMTModel([element]), time.process_time()
+        bands = {}
+        for kind in list(BARRIERS[element])[: 1 if smoke else 2]:
+            band = barrier(
+                (slab(element), end_of(element, kind)), model, BarrierSettings(), np.random.default_rng(seed)
+            )
+            bands[kind] = write_barrier(band, out / f"{element.lower()}-{kind}")
+        band_seconds, began = time.process_time() - began, time.process_time()
+        climbs = SaddleSettings(radius=None, fmax=0.01, ceiling=1.5, max_calls=400)
+        searches = {"max_searches": 8} if smoke else {"max_searches": 192, "searches_per_minimum": 192}
+        settings = NetworkSettings(
+            most_neighbours=4, missing=0.01, window=0.01, vibrations=not smoke, saddles=climbs, **searches
+        )
+        work.mkdir(parents=True, exist_ok=True)
+        checkpoint = work / f"{element.lower()}-{seed}-{CHECKPOINT}"
+        result = network(
+            slab(element), model, settings, np.random.default_rng(seed), progress=say, checkpoint=checkpoint
+        )
+        headline = write_network(result, out / f"{element.lower()}-network")
+        saddles = result.landscape.saddles
+        base = result.landscape.minima[0].energy
+        by_network = {
+            kind: min(
+                (s.energy - base for s in saddles), key=lambda e: abs(e - bands[kind]["barrier_eV"]), default=None
+            )
+            for kind in bands
+        }
+        found[element] = {
+            **headline,
+            "outcomes": dict(result.outcomes),
+            "bands": bands,
+            "network": by_network,
+            "band_seconds": band_seconds,
+            "seconds": time.process_time() - began,
+        }
+    return found
+
+
+PARTS: dict[str, Callable[[Path, Path, int, bool], Record]] = {"lj7": lj7, "lj13": lj13, "surfaces": surfaces}
+
+
+def say(text: str) -> None:
+    """Progress, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def page(results: Record) -> str:
+    """docs/results/landscapes.md."""
+    lines = [
+        "# Landscapes that are known",
+        "",
+        f"`{COMMAND}`; figures, tables and structures are in `landscapes/`.",
+        "",
+    ]
+    if "lj7" in results:
+        lines += _page_lj7(results["lj7"])
+    if "lj13" in results:
+        lines += _page_lj13(results["lj13"])
+    if "surfaces" in results:
+        lines += _page_surfaces(results["surfaces"])
+    return "\n".join(lines) + "\n"
+
+
+def _page_lj7(r: Record) -> list[str]:
+    rows = [
+        [f"{known:.6f}", f"{found:.6f}", str(order)]
+        for known, found, order in zip(KNOWN[7], r["energies"], r["symmetry_orders"], strict=False)
+    ]
+    text = [
+        "## Seven Lennard-Jones atoms",
+        "",
+        f"Seed {r['seed']}, {r['searches']} searches, {r['force_calls']} force calls, {r['seconds']:.0f} s of CPU: "
+        f"{r['minima']} minima (known: 4) and {r['saddles']} saddles, mirror images counted once, {r['degenerate']} of "
+        "them degenerate rearrangements; energies in ε: " + ", ".join(f"{e:.4f}" for e in r["saddle_energies"]) + ".",
+        "",
+        *table(["known minimum, ε", "found", "order of its point group"], rows),
+    ]
+    if "paths" in r:
+        p = r["paths"]
+        text += [
+            f"From the second lowest minimum to the lowest at {p['temperature_K']:g} K (kT = "
+            f"{p['temperature_K'] * 8.617333e-5 / EPSILON:.3f} ε): {p['rate_per_s']:.3e} 1/s there, "
+            f"{p['rate_back_per_s']:.3e} 1/s back. The mean first passage time agrees with the linear system solved "
+            f"directly to {r['direct_s']:.0e} of itself.",
+            "",
+        ]
+    return [*text, "![Network](landscapes/lj7/network.png)", "![Tree](landscapes/lj7/disconnectivity.png)", ""]
+
+
+def _page_lj13(r: Record) -> list[str]:
+    return [
+        "## Thirteen Lennard-Jones atoms",
+        "",
+        f"Seed {r['seed']}, {r['searches']} searches, {r['seconds']:.0f} s of CPU: {r['minima']} minima and "
+        f"{r['saddles']} saddles, {r['degenerate']} of them degenerate rearrangements. The lowest minimum is at "
+        f"{r['energies'][0]:.6f} ε (known: {KNOWN[13][0]:.6f}), the next at "
+        + ", ".join(f"{e:.4f}" for e in r["energies"][1:5])
+        + " ε.",
+        "",
+        f"Of {r['minima_in_window']} minima in the window {r['minima_searched']} were searched from; completeness "
+        f"{r['completeness']:.2f} (mean chance that one more search from a minimum of the window finds nothing new, zero "
+        f"where none was made). At least {r['unseen_saddles_at_least']:.0f} more saddles lie around the minima searched "
+        "(Chao). 1510 minima are known in all (Doye & Massen, J. Chem. Phys. 122, 084105 (2005)).",
+        "",
+        f"The gap to the second minimum is {r['gap_to_second_eV'] / EPSILON:.3f} ε.",
+        "",
+        "![Disconnectivity graph](landscapes/lj13/disconnectivity.png)",
+        "![Network](landscapes/lj13/network.png)",
+        "",
+    ]
+
+
+def _page_surfaces(r: Record) -> list[str]:
+    rows, notes = [], []
+    for element in (e for e in BARRIERS if e in r):
+        given = r[element]
+        for kind, band in given["bands"].items():
+            calls = str(band["model_calls"])
+            by_network = given["network"][kind]
+            found = "none" if by_network is None else f"{by_network:.4f}"
+            rows.append(
+                [f"{element}(100) {kind}", f"{BARRIERS[element][kind]:.3f}", found, f"{band['barrier_eV']:.4f}", calls]
+            )
+        notes.append(
+            f"{element}: {given['searches']} searches, {given['saddles']} distinct saddles, completeness "
+            f"{given['completeness']:.2f}, {given['seconds']:.0f} s of CPU; bands {given['band_seconds']:.0f} s."
+        )
+    return [
+        "## An adatom on EMT surfaces",
+        "",
+        f"4 × 4 × 5 slabs, two layers fixed, forces to 0.01 eV/Å, seed {r['seed']}. The network starts from one adatom "
+        "and "
+        "has no end states to go by: hop and exchange lead to a copy of the same minimum, so they are degenerate "
+        "rearrangements of one node.",
+        "",
+        *table(["process", "known, eV", "network, eV", "elastic band, eV", "batched calls of the band"], rows),
+        *notes,
+        "",
+        *(f"![{e} {k}](landscapes/{e.lower()}-{k}/barrier.png)" for e in BARRIERS if e in r for k in r[e]["bands"]),
+        "",
+    ]
+
+
+def main() -> None:
+    """Run the parts asked for and write the page."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--part", choices=PARTS, nargs="*", default=list(PARTS))
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--smoke", action="store_true", help="seconds, into a temporary folder")
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        home = Path(scratch) if given.smoke else ROOT / "docs" / "results"
+        work = Path(scratch) if given.smoke else ROOT / "runs" / "landscapes"
+        out, store = home / "landscapes", home / "landscapes" / "landscapes.json"
+        out.mkdir(parents=True, exist_ok=True)
+        for part in given.part:
+            found = PARTS[part](out, work, given.seed, given.smoke)
+            results: Record = {**(json.loads(store.read_text()) if store.exists() else {}), part: found}
+            write_whole(store, json.dumps(results, indent=1) + "\n")
+            say(f"{part}: done")
+        text = page(results)
+        write_whole(home / "landscapes.md", text)
+        print(text)
+
+
+if __name__ == "__main__":
+    main()
