@@ -247,9 +247,9 @@ def _page_lj13(r: Record) -> list[str]:
         + " ε.",
         "",
         f"Of {r['minima_in_window']} minima in the window {r['minima_searched']} were searched from; completeness "
-        f"{r['completeness']:.2f} (mean chance that one more search from a minimum of the window finds nothing new, zero "
-        f"where none was made). At least {r['unseen_saddles_at_least']:.0f} more saddles lie around the minima searched "
-        "(Chao). 1510 minima are known in all (Doye & Massen, J. Chem. Phys. 122, 084105 (2005)).",
+        f"{r['completeness']:.2f} (mean chance that one more search from a minimum of the window finds nothing new, "
+        f"zero where none was made). At least {r['unseen_saddles_at_least']:.0f} more saddles lie around the minima "
+        "searched (Chao). 1510 minima are known in all (Doye & Massen, J. Chem. Phys. 122, 084105 (2005)).",
         "",
         f"The gap to the second minimum is {r['gap_to_second_eV'] / EPSILON:.3f} ε.",
         "",

@@ -26,7 +26,6 @@ from growth.study.landscape import Landscape, Saddle, Stationary
 from growth.study.vibrations import normal_modes
 from oracle.durable import append_lines
 
-
 BUDGET = {"max_searches", "max_minima", "searches_per_minimum", "missing", "window", "oracle_minima"}
 """Settings of how much is searched: with others an exploration goes on from what it has."""
 
