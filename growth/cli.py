@@ -20,8 +20,29 @@ LONGEST_LINE = 800
 """Characters of an error: what came may be a whole file."""
 LAST_SEED = 2**63 - 1
 
+ABOUT = """Grow crystals atom by atom on an energy surface that is learned while they grow.
+
+A first session:
+
+\b
+  kossel doctor                                 is everything there?
+  kossel grow --run-dir runs/first              grow two Al crystals, EMT as the oracle
+  kossel status runs/first                      what is it doing?
+  kossel report runs/first                      look: open runs/first/report.html
+  kossel study runs/first --out runs/study      the energy landscape of what grew
+
+Your own labels:
+
+\b
+  kossel label x.extxyz --method gpaw.yaml --dataset data/x
+  kossel train --data data/x --out models/x
+  kossel evaluate models/x test.extxyz
+
+`kossel COMMAND --help` has examples; docs/first-hour.md takes it slowly.
+"""
+
 app = typer.Typer(
-    help="Grow crystals atom by atom on an energy surface that is learned while they grow.",
+    help=ABOUT,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -329,6 +350,61 @@ def evaluate(
         out.parent.mkdir(parents=True, exist_ok=True)
         write_whole(out, text)
     typer.echo(text)
+
+
+@app.command("study")
+def study_command(
+    subject: Annotated[Path, typer.Argument(help="run directory, or structures in any format that ASE reads")],
+    out: Annotated[Path, typer.Option(help="folder for what comes out, created or gone on with")],
+    model: Annotated[Path | None, typer.Option(help="model directory; default: the run's newest")] = None,
+    method: Annotated[Path | None, typer.Option(help="method file (YAML) instead of a model")] = None,
+    oracle: Annotated[Path | None, typer.Option(help="method file (YAML) that draws a few points on top")] = None,
+    what: Annotated[str | None, typer.Option(help="studies, parted by commas, or all; default: the quick ones")] = None,
+    seed: Annotated[int, typer.Option(min=0, max=LAST_SEED, help="random seed")] = 0,
+    overrides: Annotated[
+        list[str] | None, typer.Option("--set", help="study.setting=value, as often as needed")
+    ] = None,
+) -> None:
+    """What grew, and the energy landscape it grew on; the same command goes on, another --what adds to it.
+
+    \b
+    kossel study runs/al --out runs/al/study
+    kossel study al13.extxyz --method emt.yaml --out al13 --what network,vibrations
+    """
+    from growth.study.command import Surface, study
+
+    study(
+        subject,
+        Surface(model, method, oracle),
+        out,
+        what.split(",") if what else None,
+        overrides or [],
+        seed,
+        typer.echo,
+    )
+
+
+@app.command()
+def report(
+    run: Annotated[Path, typer.Argument(help="run directory")],
+    out: Annotated[Path | None, typer.Option(help="file to write; default: RUN/report.html")] = None,
+    serve: Annotated[bool, typer.Option("--serve", help="show it on this machine while the run goes on")] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="to serve on; 0: any that is free")] = 0,
+) -> None:
+    """One page about a run: the crystals in 3D, how sure we are, what it cost, what to do next. Opens offline.
+
+    \b
+    kossel report runs/al
+    kossel report runs/al --serve
+    """
+    from growth.page.page import write_report
+
+    if serve:
+        from growth.page.serve import serve as show
+
+        show(run, port)
+    else:
+        typer.echo(str(write_report(run, out)))
 
 
 @app.command()

@@ -392,6 +392,12 @@ COMMANDS: dict[str, tuple[str, ...]] = {
         "@model @dimers.extxyz --json @out/errors.json --energy-key energy --forces-key forces",
         "@model @dataset",
     ),
+    "study": (
+        "@dimers.extxyz --method @method.yaml --out @out/study --what scale --seed 0 --set scale.step=0.01",
+        "@run --out @out/study --what structure",
+        "@dimers.extxyz --model @model --out @out/study --what scale,contributions",
+    ),
+    "report": ("@run --out @out/report.html", "@run"),
     "export": ("@run --out @out/export", "@run"),
     "status": ("@run --json", "@run"),
     "doctor": ("@run --json",),

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 from ase import Atoms
 
 from growth.emt import EMTModel
@@ -17,7 +16,7 @@ from growth.study.labelled_model import LabelledModel
 from learner import Committee
 from oracle import Method
 from oracle.extxyz import read_structures
-from oracle.identity import uid
+from oracle.identity import hash_of, uid
 from oracle.labeller import Labeller
 from oracle.methods import EmtMethod, LennardJonesMethod
 from oracle.settings import LabelSettings
@@ -41,6 +40,20 @@ class Subject:
     crystals: list[Atoms]
     growth: list[list[Atoms]]
 
+    def only(self, name: str) -> "Subject":
+        """The crystal of that name alone."""
+        index = self.names.index(name)
+        return replace(self, names=[name], crystals=[self.crystals[index]], growth=[self.growth[index]])
+
+    def with_crystals(self, crystals: list[Atoms]) -> "Subject":
+        """Other structures in the crystals' places."""
+        return replace(self, crystals=crystals)
+
+    @property
+    def crystal(self) -> Atoms:
+        """The first crystal."""
+        return self.crystals[0]
+
     @property
     def is_run(self) -> bool:
         """Whether it is a run directory."""
@@ -54,12 +67,12 @@ class Subject:
     @property
     def uid(self) -> str:
         """Changes with any atom of any crystal, of the growth too."""
-        return uid(_joined([crystal for growth in self.growth for crystal in growth]), "")
+        return hash_of([uid(crystal, "") for crystals in (self.crystals, *self.growth) for crystal in crystals])
 
     @property
     def is_periodic(self) -> bool:
         """Whether the first crystal repeats in some direction."""
-        return bool(self.crystals[0].pbc.any())
+        return bool(self.crystal.pbc.any())
 
 
 def subject_of(path: Path) -> Subject:
@@ -86,16 +99,6 @@ def subject_of(path: Path) -> Subject:
     if not any(growth):
         raise InputError(f"{path}: nothing has grown in this run yet; study it once it has")
     return Subject(path, [walker.name for walker in walkers], [crystals[-1] for crystals in growth], growth)
-
-
-def _joined(crystals: list[Atoms]) -> Atoms:
-    """All atoms of all crystals in one structure, for its uid."""
-    return Atoms(
-        np.concatenate([crystal.numbers for crystal in crystals]),
-        np.concatenate([crystal.positions for crystal in crystals]),
-        cell=crystals[0].cell,
-        pbc=True,
-    )
 
 
 def newest_model(run: Path) -> Path:
