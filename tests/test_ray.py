@@ -264,7 +264,7 @@ def test_prometheus_is_offered_what_the_logs_hold() -> None:
         name, labels, value = matched.groups()
         assert r'run="Gr\\xf6\\xdfe"' in labels
         told = sorted(re.findall(r'(walker|fate|outcome|reason|verdict|quantity|role)="([^"]*)"', labels))
-        if "le=" not in labels:
+        if ',le="' not in labels:
             offered[name, *(value for _, value in told)] = float(value)
     expected: dict[tuple[str, ...], float] = {}
     for name, value, tags in found["figures"]:
