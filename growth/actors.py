@@ -6,7 +6,7 @@ import platform
 import socket
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ray.util.metrics import Gauge, Histogram
 
 from growth.errors import InputError
 from growth.live import METRICS, Figure, Metric
-from growth.pool import ROLES, Done, Role, Task, first_line, last_line, without
+from growth.pool import ROLES, Done, Role, Task, first_line, last_line, reordered, without
 from growth.process import versions_of
 
 RETRIES = 3
@@ -159,6 +159,12 @@ class RayPool:
             return False
         self._queues[role] = kept
         return True
+
+    def waiting(self, role: Role) -> list[str]:
+        return [task.key for task, _ in self._queues[role]]
+
+    def prefer(self, role: Role, keys: Sequence[str]) -> None:
+        self._queues[role] = reordered(self._queues[role], keys, [task.key for task, _ in self._queues[role]])
 
     def wait(self, timeout: float | None = None) -> list[Done]:
         until = time.monotonic() + (float("inf") if timeout is None else timeout)

@@ -52,6 +52,12 @@ class Pool(Protocol):
     def withdraw(self, role: Role, keys: Collection[str]) -> bool:
         """Give up tasks of a role, all of them, if none has been begun; otherwise none, and False."""
 
+    def waiting(self, role: Role) -> list[str]:
+        """Keys of a role's tasks that have not been begun, if that is no matter of chance; first who comes first."""
+
+    def prefer(self, role: Role, keys: Sequence[str]) -> None:
+        """Begin tasks of a role that wait in this order; they share out the places in the queue that they have."""
+
     def wait(self, timeout: float | None = None) -> list[Done]:
         """What has finished: at least one task, unless `timeout` seconds pass or nothing is queued or under way."""
 
@@ -92,6 +98,12 @@ class SerialPool:
             return False
         self._queues[role] = kept
         return True
+
+    def waiting(self, role: Role) -> list[str]:
+        return [task.key for task in self._queues[role]]
+
+    def prefer(self, role: Role, keys: Sequence[str]) -> None:
+        self._queues[role] = reordered(self._queues[role], keys, [task.key for task in self._queues[role]])
 
     def wait(self, timeout: float | None = None) -> list[Done]:
         for role in ROLES:
@@ -152,6 +164,12 @@ class OrderedPool:
         """Never: what has been begun is a matter of chance."""
         return False
 
+    def waiting(self, role: Role) -> list[str]:
+        return []
+
+    def prefer(self, role: Role, keys: Sequence[str]) -> None:
+        """Nothing: answers come in the order of the questions, whatever is done first."""
+
     def wait(self, timeout: float | None = None) -> list[Done]:
         until = None if timeout is None else time.monotonic() + timeout
         while self._asked and id(self._asked[0]) not in self._done:
@@ -180,6 +198,17 @@ def without(queue: deque[T], keys: Collection[str], named: Sequence[str]) -> deq
     if not set(keys) <= set(named):
         return None
     return deque(entry for entry, key in zip(queue, named, strict=True) if key not in keys)
+
+
+def reordered(queue: deque[T], keys: Sequence[str], named: Sequence[str]) -> deque[T]:
+    """A queue in which the entries of some keys stand in the order of these, at the places that they had together.
+
+    >>> reordered(deque("abcd"), ["d", "gone", "a"], "abcd")
+    deque(['d', 'b', 'c', 'a'])
+    """
+    entries = dict(zip(named, queue, strict=True))
+    wanted = iter([entries[key] for key in keys if key in entries])
+    return deque(next(wanted) if name in keys else entry for entry, name in zip(queue, named, strict=True))
 
 
 def first_line(error: BaseException) -> str:

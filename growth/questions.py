@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 from ase import Atoms
 
 from growth.asking import doubt_over
@@ -12,6 +13,7 @@ from growth.errors import CampaignError
 from growth.pool import Done, Pool, Role, Task
 from growth.relax import Relaxed
 from growth.turns import Request, Turn, with_prediction
+from learner.acquisition import order_of_questions
 from oracle import FailedLabel
 
 Answer = tuple[Request, Atoms | FailedLabel]
@@ -29,6 +31,8 @@ class Questions:
         self._batches: dict[str, list[Request]] = {}
         self._others: dict[str, list[Request]] = {}
         self._n = 0
+        self._unlearnt: list[np.ndarray] = []
+        self._version = models.version
 
     @property
     def under_way(self) -> int:
@@ -64,6 +68,8 @@ class Questions:
         for start in range(0, len(unknown), per_task):
             batch = unknown[start : start + per_task]
             self._submit("oracle", "label", batch, ([request.structure for request in batch],))
+        if not self._labels.method.cheap:
+            self._order()
         return answers
 
     def assessed(self, done: Done) -> list[Request]:
@@ -87,6 +93,7 @@ class Questions:
         requests = self._batches.pop(done.task.key)
         outcomes = done.result or [FailedLabel(r.structure, "crash", str(done.error)) for r in requests]
         self._labels.store(requests, outcomes, done.seconds)
+        self._unlearnt += [request.features for request in requests if request.features is not None]
         return [
             (asker, outcome)
             for request, outcome in zip(requests, outcomes, strict=True)
@@ -107,6 +114,36 @@ class Questions:
         for key in wanted:
             del self._others[key]
         return True
+
+    def _order(self) -> None:
+        """Have the steps that wait for the oracle asked about by doubt, and by how unlike what is asked already.
+
+        Audits keep their place in the queue: which of them have been answered must not depend on anybody's doubt.
+        """
+        if self._models.version != self._version:  # the present model's std tells what it has learnt
+            self._version, self._unlearnt = self._models.version, []
+        waiting, asked = set(self._pool.waiting("oracle")), list(self._unlearnt)
+        steps: dict[int, list[str]] = {}
+        first: list[Request] = []
+        for key, (request, *_) in self._batches.items():
+            if request.features is None:
+                continue
+            if key not in waiting:
+                asked.append(request.features)
+            elif request.turn is not None and request.turn.doubt is not None:
+                if id(request.turn) not in steps:
+                    first.append(request)
+                steps.setdefault(id(request.turn), []).append(key)
+        if len(first) < 2:
+            return
+        turns = [request.turn for request in first if request.turn is not None]
+        doubts = np.array([turn.doubt.ratio(self._config.ask) for turn in turns if turn.doubt is not None])
+        features = np.array([request.features for request in first])
+        known = np.array(asked).reshape(-1, features.shape[1])
+        order = order_of_questions(doubts, features, known, np.array([float(turn.passed) for turn in turns]))
+        for turn in turns[: order[0]]:
+            turn.passed += 1
+        self._pool.prefer("oracle", [key for k in order for key in steps[id(turns[k])]])
 
     def _submit(self, role: Role, call: str, requests: Sequence[Request], arguments: tuple[Any, ...]) -> None:
         self._n += 1

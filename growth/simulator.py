@@ -136,6 +136,7 @@ class Proposal:
             is what the event leads to, the others the saddle and the minimum that it came from.
         barrier, barrier_std: eV; None where none is climbed.
         passed: events that happened before, each beyond doubt. start: the state after these; None without any.
+        features: (n_sites, n_features) of the adatom's surroundings, as networks see them; None where there are none.
     """
 
     kind: Kind
@@ -155,6 +156,7 @@ class Proposal:
     barrier_std: float | None = None
     passed: tuple[Event, ...] = ()
     start: State | None = None
+    features: np.ndarray | None = None
 
 
 def boltzmann(energies: np.ndarray, kT: float) -> np.ndarray:

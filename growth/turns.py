@@ -30,6 +30,7 @@ class Turn:
         seconds: that the proposal took. reason: why the oracle is asked.
         labels: what it said of the sites of the proposal. asked: what it was asked, by site.
         pending: labels that are awaited.
+        passed: how often a step that came to the oracle later was preferred to it.
     """
 
     walker: int
@@ -46,6 +47,7 @@ class Turn:
     labels: dict[int, Atoms | FailedLabel] = field(default_factory=dict)
     asked: "dict[int, Request]" = field(default_factory=dict)
     pending: int = 0
+    passed: int = 0
 
 
 @dataclass
@@ -98,6 +100,7 @@ class Request:
         delta_e_std: spread of the energy difference to the drawn site, eV.
         force_std: largest std of a force vector near the adatom, eV/Å.
         energy_radius, delta_e_radius, force_radius: promised at `calibration.LEVEL`: eV/atom, eV, eV/Å.
+        features: (n_features,) of the adatom's surroundings in the model that proposed the site; None where unknown.
     """
 
     structure: Atoms
@@ -115,6 +118,7 @@ class Request:
     energy_radius: float = 0.0
     delta_e_radius: float = 0.0
     force_radius: float = 0.0
+    features: np.ndarray | None = None
 
 
 def restored(index: int, crystal: Atoms, lines: Sequence[dict[str, Any]]) -> Walker:
@@ -173,6 +177,7 @@ def requests_about(
             drawn=i == proposal.choice and not again,
             chance=chance,
             carved_from=len(whole) if len(whole) > len(piece) else None,
+            features=None if proposal.features is None else proposal.features[i],
         )
         requests.append(request if request.carved_from else with_prediction(request, proposal.sites[i], i, doubt))
     return requests

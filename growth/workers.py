@@ -44,6 +44,7 @@ class SurrogateWorker:
         set_threads(threads)
         self._proposer, self._device = Proposer(settings), device
         self._version = -1
+        self._committee: Committee | None = None
         self._model: CommitteeModel | None = None
         self._head: SiteHead | None = None
 
@@ -67,9 +68,12 @@ class SurrogateWorker:
         state = replace(state, crystal=state.crystal.copy())  # what Ray hands out is read-only
         rng = np.random.default_rng(list(entropy))
         try:
-            return self._proposer.propose(state, model, rng, kind, walker, sure, self._head, stop_std)
+            proposal = self._proposer.propose(state, model, rng, kind, walker, sure, self._head, stop_std)
         except NoSitesError as error:
             return error.structures
+        assert self._committee is not None
+        surroundings = self._committee.features([site.structure for site in proposal.sites])
+        return replace(proposal, features=np.array([atoms[-1] for atoms in surroundings], dtype=np.float32))
 
     def assess(self, version: int, files: Files, structures: Sequence[Atoms]) -> list[Relaxed]:
         """What model `version` (its `files`) says of structures as they are."""
@@ -79,12 +83,13 @@ class SurrogateWorker:
         """The model of a version; the site head goes with it."""
         if version != self._version or self._model is None:
             committee, self._head = model_of(files)
-            self._model = CommitteeModel(committee.to(self._device))
+            self._committee = committee.to(self._device)
+            self._model = CommitteeModel(self._committee)
             self._version = version
         return self._model
 
     def close(self) -> None:
-        self._model = None
+        self._model = self._committee = None
 
 
 class LearnerWorker:

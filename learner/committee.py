@@ -186,6 +186,29 @@ class Committee:
         atoms = [a + r for a, r in zip(atoms, reference, strict=True)]
         return Prediction(member_energies.mean(0), forces, member_energies, spread, atoms), virials
 
+    def features(self, structures: Sequence[Atoms]) -> list[np.ndarray]:
+        """What each atom's surroundings look like to the networks: the last layer before the energy, of all members.
+
+        The same for turned and mirrored structures, and in the order of the atoms. Alike surroundings have features
+        near one another (Zaverkin et al., Mach. Learn.: Sci. Technol. 3, 025014 (2022) select labels by such).
+
+        Args:
+            structures: of known elements.
+
+        Returns:
+            (n_atoms, n_members × n_readout) for each structure.
+
+        Raises:
+            InputError: as a call.
+        """
+        on_cpu = self.device.type == "cpu"
+        network = self._frozen_network() if on_cpu else FrozenNetwork(copy.deepcopy(self.network).cpu())
+        found = []
+        for structure in structures:
+            graph = build_graph([structure], self.header.species, self.network.cutoff, self.network.dtype)
+            found.append(network.features(graph).permute(1, 0, 2).reshape(len(structure), -1).double().numpy())
+        return found
+
     def where_few_move(self, structures: Sequence[Atoms]) -> Prediction:
         """As a call, but atoms under `FixAtoms` get no force and no std: far cheaper where most atoms are held.
 

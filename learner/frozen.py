@@ -139,6 +139,15 @@ class FrozenNetwork:
                 g = g + by_states[k]
         return energies, g_vectors
 
+    @torch.no_grad()
+    def features(self, graph: Graph) -> Float[Tensor, "m n r"]:
+        """What the readout makes of the hidden states of all steps; ε is linear in it."""
+        pairs, _ = self.pairs(graph)
+        states = [self.initial[:, graph.species]]
+        for step in self.steps:
+            states.append(step.forward(states[-1], pairs)[0])
+        return aten.silu(torch.baddbmm(self.hidden_bias, torch.cat(states, dim=2), self.hidden))
+
     def pairs(self, graph: Graph) -> tuple[Pairs, Float[Tensor, "1 n k"]]:
         """The pairs of a graph as filters see them, and what they bring to the sums of its atoms."""
         r, harmonics, sums = self.basis(graph.vectors[None], graph, self.summed, self.cohesion.spacing)

@@ -29,6 +29,7 @@ SMALL = [
     "learner.update.steps=15",
     "ask.audit_probability=0.3",
     "ask.stop_beyond=2",
+    "ask.max_attempts=1",
     "certificate={path_steps: 0, site_steps: 0}",
 ]
 

@@ -4,7 +4,7 @@ import importlib.util
 import io
 import json
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -65,6 +65,11 @@ class OddPool:
 
     def withdraw(self, role: Role, keys: Collection[str]) -> bool:
         return False
+
+    def waiting(self, role: Role) -> list[str]:
+        return []
+
+    def prefer(self, role: Role, keys: Sequence[str]) -> None: ...
 
     def wait(self, timeout: float | None = None) -> list[Done]:
         if self._n <= 0:

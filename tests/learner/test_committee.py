@@ -13,6 +13,8 @@ from ase.build import bulk
 from ase.calculators.calculator import PropertyNotImplementedError
 
 from learner import Committee, InputError, KosselCalculator
+from learner.frozen import FrozenNetwork
+from learner.graph import build_graph
 
 from .conftest import cluster, make_committee
 
@@ -147,3 +149,40 @@ def test_single_atom_and_pair_shapes():
     prediction = make_committee("Al")([Atoms("Al"), Atoms("Al2", positions=[[0, 0, 0], [2.8, 0, 0]])])
     assert [f.shape for f in prediction.forces] == [(1, 3), (2, 3)]
     assert [e.shape for e in prediction.atom_energies] == [(1,), (2,)]
+
+
+def test_features_turn_with_nothing_and_follow_the_atoms():
+    """The same for turned, shifted and mirrored structures; in the order of the atoms; alike where surroundings are."""
+    committee, atoms = make_committee(), cluster(13)
+    order = np.random.default_rng(0).permutation(13)
+    turned = atoms[order]
+    turned.rotate(50, (1, 2, 3))
+    turned.positions[:, 0] *= -1
+    turned.translate((3.0, -1.0, 2.0))
+    [own], [other] = committee.features([atoms]), committee.features([turned])
+    assert own.shape == (13, committee.n_members * committee.network.settings.n_readout)
+    np.testing.assert_allclose(other, own[order], atol=1e-9)
+    assert np.ptp(own, axis=0).max() > 1e-3
+    far = atoms.copy()
+    far += Atoms("Al", [atoms.positions.max(axis=0) + 30.0])
+    np.testing.assert_allclose(committee.features([far])[0][:-1], own, atol=1e-12)
+
+
+def test_energies_are_linear_in_features():
+    """Each member's ε is a fixed linear map of its features: least squares find it."""
+    committee = make_committee()
+    structures = [cluster(13, seed=seed) for seed in range(8)]
+    rows = np.concatenate(committee.features(structures))
+    state = committee.network.state_dict()
+    m, r = committee.n_members, committee.network.settings.n_readout
+    epsilon = np.einsum("nmr,mr->nm", rows.reshape(-1, m, r), state["out.weight"][..., 0].double().numpy())
+    frozen = FrozenNetwork(committee.network)
+    graph = build_graph(structures, committee.header.species, committee.network.cutoff, committee.network.dtype)
+    pairs, sums = frozen.pairs(graph)
+    states = [frozen.initial[:, graph.species]]
+    for step in frozen.steps:
+        states.append(step.forward(states[-1], pairs)[0])
+    bound, n = committee.network.cohesion(sums, graph.species)
+    energies = frozen.readout(states, sums, graph.species)[0]
+    expected = (epsilon.T + state["out.bias"][:, 0].double().numpy()) * float(committee.network.energy_scale)
+    np.testing.assert_allclose(((energies - bound) / n).double().numpy(), expected, rtol=1e-6, atol=1e-9)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from learner.acquisition import difference_std, force_std_near
+from learner.acquisition import difference_std, force_std_near, order_of_questions
 from learner.errors import InputError
 from learner.metrics import evaluate, normal_coverage, stable_scale_distance
 from learner.prediction import Prediction
@@ -75,3 +77,31 @@ def test_settings_refuse_unknown_keys():
         NetworkSettings(n_featurs=3)
     with pytest.raises(ValueError, match="rise"):
         UpdateSettings(size_bins=(30, 20))
+
+
+def test_of_two_alike_one_is_asked_after_what_is_unlike():
+    features = np.array([[0.0, 0.0], [0.1, 0.0], [5.0, 0.0], [0.0, 9.0]])
+    doubts = np.array([4.0, 3.9, 2.0, 1.5])
+    nothing, fresh = np.empty((0, 2)), np.zeros(4)
+    assert order_of_questions(doubts, features, nothing, fresh) == [0, 3, 2, 1]
+    assert order_of_questions(doubts, features, np.array([[0.0, 9.0]]), fresh)[-1] == 3
+    assert order_of_questions(np.array([1.0, np.inf, np.nan, 2.0]), np.ones((4, 2)), nothing, fresh) == [1, 2, 3, 0]
+    assert order_of_questions(doubts[:0], features[:0], nothing, fresh[:0]) == []
+
+
+@given(seed=st.integers(0, 10**6), n=st.integers(1, 12), k=st.integers(0, 5))
+def test_every_question_has_one_place_and_units_do_not_matter(seed, n, k):
+    rng = np.random.default_rng(seed)
+    doubts, features, asked = rng.exponential(size=n), rng.normal(size=(n, 3)), rng.normal(size=(k, 3))
+    order = order_of_questions(doubts, features, asked, np.zeros(n))
+    assert sorted(order) == list(range(n))
+    assert order_of_questions(7 * doubts, 100 * features, 100 * asked, np.zeros(n)) == order
+    shuffled = rng.permutation(n)
+    again = order_of_questions(doubts[shuffled], features[shuffled], asked, np.zeros(n))
+    assert shuffled[again].tolist() == order
+
+
+def test_what_is_passed_over_often_comes_first():
+    features, doubts = np.arange(3.0)[:, None], np.array([1.0, 3.0, 3.0])
+    assert order_of_questions(doubts, features, np.empty((0, 1)), np.zeros(3))[0] == 1
+    assert order_of_questions(doubts, features, np.empty((0, 1)), np.array([20.0, 0.0, 0.0]))[0] == 0
