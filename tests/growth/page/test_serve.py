@@ -17,11 +17,9 @@ from tests.growth.page.imitation import append_step, imitate
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[PageServer]:
     with PageServer(imitate(tmp_path / "run", finished=False)) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         yield server
         server.shutdown()
-        thread.join()
 
 
 def get(server: PageServer, path: str, **headers: str) -> tuple[int, bytes, http.client.HTTPMessage]:
