@@ -4,8 +4,8 @@
     python scripts/benchmark_surfaces.py --species Au --millers 1,1,1 1,0,0 1,1,0 3,1,1
     python scripts/benchmark_surfaces.py --smoke
 
-Surface energies by lines over three thicknesses and by a bulk calculation, the Wulff shape, and the upper side of a slab
-whose bottom is held, which has to cost the same. Known: energies of ASE's EMT on relaxed slabs, as computed elsewhere.
+Surface energies by lines over three thicknesses and by a bulk calculation, the Wulff shape, and the upper side of a
+slab whose bottom is held, which has to cost the same. Known: energies of ASE's EMT on relaxed slabs, found elsewhere.
 """
 
 import argparse
@@ -65,7 +65,7 @@ def measured(species: str, settings: SurfaceSettings, out: Path) -> dict[str, An
 
 def table(species: str, found: dict[str, Any]) -> str:
     """Markdown."""
-    lines = [f"{species}, a = {found['lattice_constant_A']:.4f} Å, {found['cpu_seconds']:.0f} CPU-s", "", HEAD]
+    lines = [f"{species}, a = {found['lattice_constant_A']:.4f} Å, {found['cpu_seconds']:.1f} CPU-s", "", HEAD]
     lines.append("|" + "---|" * HEAD.count(" | ") + "---|")
     for name, row in found["surfaces"].items():
         lines.append(f"| ({name}) | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |")

@@ -5,8 +5,8 @@ from the centroid. It starts where a sphere would rest on the outermost atoms, a
 lines in one batch. Then the minima of the map are relaxed with everything free.
 
 Paths on the map (`map_paths.py`) give barriers at a glance: what stands still in the map would give way, so they lie
-above those of a search for saddles, but for the mesh, which may miss the highest point by what a map varies between
-two of its points.
+above those of a search for saddles; but for the mesh, which may miss the top of a pass and the bottom of a minimum by
+some 0.03 eV at 0.4 Å between points.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,8 +42,10 @@ class AdatomMapSettings(BaseModel):
 
     species: str | None = Field(default=None, description="of the adatom; default: that of the structure's last atom")
     bond_length: float | None = Field(default=None, gt=0, description="touching distance; default: sum of two radii")
-    spacing: float = Field(default=0.4, gt=0.02, description="slab: between points of the grid")
-    n_directions: int = Field(default=800, ge=20, le=100_000, description="cluster: rays from the centroid")
+    spacing: float = Field(default=0.4, gt=0.02, description="between points of the map, about")
+    n_directions: int | None = Field(
+        default=None, ge=20, le=100_000, description="cluster: rays from the centroid; default: by the spacing"
+    )
     settle: bool = Field(default=True, description="relax the structure before the map is made")
     relax_substrate: bool = Field(default=False, description="let the substrate give way at each point; dear")
     fmax: float = Field(default=0.02, gt=0, description="largest force along the line, at the end")
@@ -175,8 +177,10 @@ def _lines(
         i, j = np.indices((n, m)).reshape(2, -1)
         origins = np.column_stack([i / n, j / m]) @ frame.in_plane
         return (n, m), origins, origins, np.tile(frame.normal, (n * m, 1)), periodic_mesh(n, m)
-    directions = fibonacci_sphere(settings.n_directions)
     centroid = substrate.positions.mean(axis=0)
+    radius = float(np.linalg.norm(substrate.positions - centroid, axis=1).max()) + 2.0
+    evenly = round(4.0 * np.pi * radius**2 / settings.spacing**2)
+    directions = fibonacci_sphere(settings.n_directions or min(max(evenly, 200), 100_000))
     return None, directions, np.tile(centroid, (len(directions), 1)), directions, sphere_mesh(directions)
 
 

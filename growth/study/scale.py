@@ -1,8 +1,8 @@
 """Energy against isotropic scale: the stable distance, how sure it is, and how the crystal comes apart.
 
-All atoms move away from the centroid alike, and the cell with them where it repeats. The minimum is that of a
-polynomial through the points around the lowest one; every member of a committee has a minimum of its own, and their
-spread is the error of the stable distance.
+All atoms move away from the centroid alike, and the cell with them where it repeats. The minimum is the one downhill
+from the structure as it is, of a polynomial through the points around it; every member of a committee has a minimum of
+its own, and their spread is the error of the stable distance.
 """
 
 import warnings
@@ -65,7 +65,7 @@ class ScaleResult:
         mode: what was stretched. kind: cluster, slab or bulk.
         scales: (n_scales,). energies: (n_scales,), eV, totals. member_energies: (n_members, n_scales), eV.
         isolated: (n_members,), eV, energy of all atoms infinitely far apart.
-        stable_scale, stable_std: where the energy is lowest; nan where nowhere inside the range.
+        stable_scale, stable_std: of the minimum downhill from 1; nan where there is none inside the range.
         stable_energies: (n_members,), eV, each member's energy at the common minimum.
         n_without: members that have no minimum inside the range.
         nearest: Å, mean distance of the nearest neighbours at a scale of 1.
@@ -97,6 +97,11 @@ class ScaleResult:
     def cohesive_energies(self) -> np.ndarray:
         """(n_members,), eV per atom: what it takes to part all atoms of the stable structure."""
         return np.asarray((self.isolated - self.stable_energies) / len(self.structure))
+
+    @property
+    def lower_elsewhere(self) -> float:
+        """eV per atom by which the lowest scale looked at lies below the stable one: a hole in the model if not 0."""
+        return float(max(0.0, self.stable_energies.mean() - self.energies.min())) / len(self.structure)
 
     @property
     def difference_std(self) -> np.ndarray:
@@ -145,13 +150,15 @@ def scale_curve(
         member_energies=members,
         isolated=isolated_energies(structure, model),
         stable_scale=stable_scale,
-        stable_std=float(own[has].std()) if has.any() else float("nan"),
+        stable_std=_std_of_known(own),
         stable_energies=np.full(len(members), np.nan) if stable is None else model([stable]).member_energies[:, 0],
         n_without=int((~has).sum()),
         nearest=nearest_distance(structure),
         lattice_constants=_lattice_constants(structure) if kind == "bulk" else None,
         bulk_modulus=float(moduli[0]),
-        bulk_modulus_std=float(moduli[1:].std()),
+        bulk_modulus_std=float(moduli[np.isfinite(moduli)][1:].std())
+        if np.isfinite(moduli).sum() > 1
+        else float("nan"),
         oracle_scales=asked,
         oracle_energies=told,
     )
@@ -176,22 +183,25 @@ def scaled(structure: Atoms, scale: float, mode: Mode = "isotropic") -> Atoms:
     return copy
 
 
-def minimum(x: np.ndarray, y: np.ndarray, window: float) -> float:
-    """Where a curve has its lowest minimum inside the range, nan where it has none; falls at the ends do not count.
+def minimum(x: np.ndarray, y: np.ndarray, window: float, start: float = 1.0) -> float:
+    """Where a curve has its minimum, downhill from `start`; nan where that leads to an end of the range.
+
+    Lower places beyond a barrier do not count: compressed far, a learned surface may have holes.
 
     Args:
         x: (n,), ascending. y: (n,). window: points so near the lowest one enter the polynomial of degree four.
     """
-    inner = np.flatnonzero((y[1:-1] <= y[:-2]) & (y[1:-1] <= y[2:])) + 1
-    if len(inner) == 0:
+    k = int(np.argmin(np.abs(x - start)))
+    while 0 < k < len(x) - 1 and min(y[k - 1], y[k + 1]) < y[k]:
+        k += -1 if y[k - 1] < y[k + 1] else 1
+    if k in (0, len(x) - 1) or not np.isfinite(y[k]):
         return float("nan")
-    lowest = inner[np.argmin(y[inner])]
-    near = np.abs(x - x[lowest]) <= window + 1e-9
-    fit = np.polynomial.Polynomial.fit(x[near], y[near] - y[lowest], min(DEGREE, int(near.sum()) - 1))
+    near = np.abs(x - x[k]) <= window + 1e-9
+    fit = np.polynomial.Polynomial.fit(x[near], y[near] - y[k], min(DEGREE, int(near.sum()) - 1))
     roots = fit.deriv().roots()
     real = roots[np.abs(roots.imag) < 1e-9].real
-    inside = real[(real >= x[lowest - 1]) & (real <= x[lowest + 1])]
-    return float(inside[np.argmin(fit(inside))]) if len(inside) else float(x[lowest])
+    inside = real[(real >= x[k - 1]) & (real <= x[k + 1])]
+    return float(inside[np.argmin(fit(inside))]) if len(inside) else float(x[k])
 
 
 def isolated_energies(structure: Atoms, model: EnergyModel) -> np.ndarray:
@@ -252,8 +262,22 @@ def _bulk_moduli(structure: Atoms, stable: float, model: EnergyModel) -> np.ndar
     found = model([scaled(structure, s) for s in scales])
     volumes = structure.get_volume() * scales**3
     curves = np.vstack([found.energies, found.member_energies])
-    fits = [EquationOfState(volumes, energies, eos="birchmurnaghan").fit(warn=False) for energies in curves]
-    return np.array([modulus / units.GPa for _, _, modulus in fits])
+    return np.array([_bulk_modulus(volumes, energies) for energies in curves])
+
+
+def _bulk_modulus(volumes: np.ndarray, energies: np.ndarray) -> float:
+    """GPa, of energies against volumes; nan where no Birch–Murnaghan equation fits, as of a member that is far off."""
+    try:
+        _, _, modulus = EquationOfState(volumes, energies, eos="birchmurnaghan").fit(warn=False)
+    except (RuntimeError, ValueError):
+        return float("nan")
+    return float(modulus / units.GPa)
+
+
+def _std_of_known(values: np.ndarray) -> float:
+    """Std of those that are numbers; nan where none is."""
+    known = values[np.isfinite(values)]
+    return float(known.std()) if len(known) else float("nan")
 
 
 def _lattice_constants(structure: Atoms) -> np.ndarray:
@@ -295,6 +319,7 @@ def _headline(result: ScaleResult) -> dict[str, Any]:
         "stable_scale": result.stable_scale,
         "stable_scale_std": result.stable_std,
         "members_without_minimum": result.n_without,
+        "lower_elsewhere_ev_per_atom": result.lower_elsewhere,
         "cohesive_energy_ev_per_atom": float(cohesive.mean()),
         "cohesive_energy_ev_per_atom_std": float(cohesive.std()),
     }

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
 
 from growth.study.grown_surface import GrownSurface
 from growth.study.results import ACCENT, BAND, INK, SECOND, write_csv, write_figure, write_json, write_structures

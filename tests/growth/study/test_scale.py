@@ -86,6 +86,9 @@ def test_a_curve_that_only_falls_has_no_minimum() -> None:
     assert np.isnan(minimum(x, -x, 0.04))
     dip = (x - 1.013) ** 2 - 4.0 * (x < 0.81)
     assert minimum(x, dip, 0.04) == pytest.approx(1.013, abs=1e-6), "a hole at the end of the range is no minimum"
+    hole = (x - 1.013) ** 2 - 4.0 * np.exp(-(((x - 0.87) / 0.01) ** 2))
+    assert minimum(x, hole, 0.04) == pytest.approx(1.013, abs=1e-6), "nor is one beyond a barrier"
+    assert minimum(x, hole, 0.04, start=0.88) == pytest.approx(0.87, abs=2e-3)
     noisy = (x - 1.013) ** 2 + 1e-7 * np.random.default_rng(0).normal(size=len(x))
     assert minimum(x, noisy, 0.04) == pytest.approx(1.013, abs=2e-4)
 

@@ -45,7 +45,6 @@ def test_fit_over_thickness_and_bulk_calculation_agree(copper: SurfacesResult) -
         assert surface.energies == pytest.approx(surface.by_bulk, rel=2e-3)
 
 
-@pytest.mark.slow
 def test_surface_energies_and_wulff_shape_of_emt_aluminium() -> None:
     energies, shares = KNOWN["Al"]
     found = surface_energies("Al", EMTModel(["Al"]))
