@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from growth.energy_model import EnergyModel
 from growth.errors import InputError
@@ -20,6 +20,7 @@ from growth.study.exploration import NetworkSettings
 from growth.study.grown_surface import grown_surface_energy
 from growth.study.network import network, write_network
 from growth.study.paths import PathSettings, paths, write_paths
+from growth.study.regret import RegretSettings, growth_regret, write_regret
 from growth.study.scale import ScaleSettings, scale_curve, write_scale
 from growth.study.slab import kind_of
 from growth.study.structure import StructureSettings, structure_of, write_structure
@@ -27,6 +28,7 @@ from growth.study.subject import Subject
 from growth.study.surface_files import write_surfaces
 from growth.study.surfaces import SurfaceSettings, surface_energies
 from growth.study.vibrations import VibrationSettings, vibrations, write_vibrations
+from oracle.extxyz import read_structures
 
 SHARE = "wulff_area_share_"
 """What headline numbers of `surfaces` begin with."""
@@ -61,6 +63,12 @@ class LandscapeSettings(BaseModel):
     search: NetworkSettings = NetworkSettings()
     tree: DisconnectivitySettings = DisconnectivitySettings()
     paths: PathSettings = PathSettings()
+
+
+class RegretStudySettings(RegretSettings):
+    """What the crystals are compared with, a file of the best structures that are known among it."""
+
+    known: Path | None = Field(None, description="file of the best structures known, of any sizes")
 
 
 @dataclass(frozen=True)
@@ -140,6 +148,14 @@ def _structure(subject: Subject, means: Means, out: Path) -> dict[str, Any]:
     return write_structure(structure_of(subject.crystals, means.settings, wulff or None, means.say), out)
 
 
+def _regret(subject: Subject, means: Means, out: Path) -> dict[str, Any]:
+    given = read_structures(means.settings.known) if means.settings.known else []
+    walkers = dict(zip(subject.names, subject.growth, strict=True))
+    return write_regret(
+        growth_regret(walkers, means.model, means.settings, means.rng, given, means.oracle, means.say), out
+    )
+
+
 def _alone(subject: Subject) -> str | None:
     return "expected at least two atoms" if min(map(len, subject.crystals)) < 2 else None
 
@@ -191,6 +207,10 @@ STUDIES: dict[str, Study] = {
     "structure": Study(
         "Which order has what grew: neighbours, distances, stacking, facets?",
         StructureSettings, _structure, quick=True, together=True,
+    ),
+    "regret": Study(
+        "How far above the lowest energy known at its size is what grew?",
+        RegretStudySettings, _regret, _bulk, together=True,
     ),
 }  # fmt: skip
 """By name, in the order of the page."""
