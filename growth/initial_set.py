@@ -7,18 +7,46 @@ import json
 from collections.abc import Iterable, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from ase import Atoms
 from ase.data import chemical_symbols
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from growth import teacher  # noqa: F401  makes the kind `model` known
 from growth.candidates import bond_radius, find_candidates
 from growth.damage import model_problem
 from growth.errors import InputError
 from growth.relax import movable_atoms
 from growth.sites import with_adatom
 from oracle import Method, isolated_atoms, read_labelled
+
+LEAST_TAUGHT, MOST_TAUGHT = 20, 60
+"""Labels of a teacher below which nothing is learnt from it; atoms landed on the seed in what it labels, at most."""
+TAUGHT_SCALES, TAUGHT_RATTLES = (0.92, 1.12), (0.02, 0.25)
+"""Isotropic scales of that, and standard deviations of displacements, Å."""
+
+
+class PretrainSettings(BaseModel):
+    """Who teaches, on how much, for how long."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+    method: dict[str, Any] = Field(
+        description="a cheap method, as in a method file: {kind: emt}, {kind: tblite}, {kind: model, path: MODEL}"
+    )
+    n: int = Field(
+        default=300, ge=LEAST_TAUGHT, description="structures that it labels: seeds with atoms landed on them"
+    )
+    steps: int = Field(default=1000, ge=1, description="gradient steps on its labels")
+
+    @field_validator("method")
+    @classmethod
+    def _cheap(cls, value: dict[str, Any]) -> dict[str, Any]:
+        if not Method.from_dict(value).cheap:
+            raise ValueError("expected a cheap method, such as emt, tblite or lj; dear labels are for the oracle")
+        return value
 
 
 class InitialSettings(BaseModel):
@@ -39,12 +67,23 @@ class InitialSettings(BaseModel):
         description="model directory, or an earlier run's directory, whose newest it is then: the first model, instead "
         "of one trained here; with n: 0 no label is asked for before growth begins",
     )
+    pretrain: PretrainSettings | None = Field(
+        None,
+        description="a cheap method whose labels the first model learns before the oracle's; they shape its weights, "
+        "and nothing else",
+    )
     dimer_scales: tuple[float, ...] = Field(default=(0.75, 0.9, 1.0, 1.2, 1.6), description="in bond lengths")
     scales: tuple[float, float] = Field(default=(0.92, 1.12), description="isotropic scale of most scaled seeds")
     far_scales: tuple[float, ...] = Field(default=(0.8, 0.86, 1.22, 1.4), description="and of a few beyond")
     rattles: tuple[float, float] = Field(default=(0.05, 0.25), description="standard deviation of rattled positions")
     most_landed: int = Field(default=6, ge=2, description="atoms landed on a seed at once, at most")
     bond_length: float | None = Field(default=None, gt=0, description="default: sum of the two radii")
+
+    @model_validator(mode="after")
+    def _one_start(self) -> "InitialSettings":
+        if self.model is not None and self.pretrain is not None:
+            raise ValueError("pretrain: expected none with a model to start from")
+        return self
 
 
 def initial_structures(
@@ -80,11 +119,29 @@ def initial_structures(
     found.append(_typed(seed, "seed"))
     found += [_typed(s, "scaled") for s in _scaled(seed, n_scaled, settings, rng)]
     for width in np.linspace(*settings.rattles, n_rattled):
-        found.append(_typed(_rattled(seed, float(width), rng), "rattled"))
+        found.append(_typed(rattled(seed, float(width), rng), "rattled"))
     found += [_typed(s, "adatom") for s in _with_adatoms(seed, species, n_adatom, settings, rng)]
     for k in range(n_landed):
         landed = _landed(seed, species, 2 + k % (settings.most_landed - 1), settings, rng)
         found.append(_typed(landed, "landed"))
+    return found
+
+
+def structures_to_teach(
+    seed: Atoms, species: Sequence[str], n_atoms: int, n: int, settings: InitialSettings, rng: np.random.Generator
+) -> list[Atoms]:
+    """What a campaign may meet, from the seed to the grown crystal: atoms landed one by one, each time scaled, rattled.
+
+    Args:
+        seed: cluster or slab. species: of the atoms that arrive. n_atoms: of the largest.
+        n: how many. settings: how atoms land. rng: draws all.
+    """
+    found: list[Atoms] = []
+    crystal, most = seed, min(n_atoms, len(seed) + MOST_TAUGHT)
+    while len(found) < n:
+        crystal = seed if len(crystal) >= most else with_adatom(crystal, *arrival(crystal, species, settings, rng))
+        copy = scaled(crystal, float(rng.uniform(*TAUGHT_SCALES)))
+        found.append(rattled(copy, float(rng.uniform(*TAUGHT_RATTLES)), rng))
     return found
 
 
@@ -158,25 +215,28 @@ def _scaled(seed: Atoms, n: int, settings: InitialSettings, rng: np.random.Gener
     """Seeds scaled about their centre (periodic ones with their cell), a little rattled so that forces differ."""
     far = list(settings.far_scales[: n // 2])
     scales = [*np.linspace(*settings.scales, n - len(far)), *far]
-    scaled = []
-    for scale in scales:
-        structure = seed.copy()
-        structure.set_constraint()
-        if structure.pbc.any():
-            periodic = np.where(structure.pbc, scale, 1.0)[:, None]
-            structure.set_cell(structure.cell[:] * periodic, scale_atoms=False)
-        centre = structure.positions.mean(axis=0)
-        structure.positions = centre + scale * (structure.positions - centre)
-        structure.set_constraint(seed.constraints)
-        scaled.append(_rattled(structure, 0.02, rng))
-    return scaled
+    return [rattled(scaled(seed, float(scale)), 0.02, rng) for scale in scales]
 
 
-def _rattled(structure: Atoms, width: float, rng: np.random.Generator) -> Atoms:
-    rattled = structure.copy()
+def scaled(structure: Atoms, scale: float) -> Atoms:
+    """A copy scaled about its centre, fixed atoms too, the cell along what is periodic."""
+    copy = structure.copy()
+    copy.set_constraint()
+    if copy.pbc.any():
+        periodic = np.where(copy.pbc, scale, 1.0)[:, None]
+        copy.set_cell(copy.cell[:] * periodic, scale_atoms=False)
+    centre = copy.positions.mean(axis=0)
+    copy.positions = centre + scale * (copy.positions - centre)
+    copy.set_constraint(structure.constraints)
+    return copy
+
+
+def rattled(structure: Atoms, width: float, rng: np.random.Generator) -> Atoms:
+    """A copy whose atoms are displaced at random, by a standard deviation of width (Å), fixed ones not."""
+    copy = structure.copy()
     movable = movable_atoms(structure)
-    rattled.positions[movable] += rng.normal(0.0, width, size=(int(movable.sum()), 3))
-    return rattled
+    copy.positions[movable] += rng.normal(0.0, width, size=(int(movable.sum()), 3))
+    return copy
 
 
 def _with_adatoms(
@@ -185,7 +245,7 @@ def _with_adatoms(
     """One atom on the seed, at raw sites and from 0.85 to 1.5 times the height there."""
     structures = []
     for height in np.linspace(0.85, 1.5, n):
-        symbol, place = _arrival(seed, species, settings, rng)
+        symbol, place = arrival(seed, species, settings, rng)
         nearest = seed.positions[np.argsort(np.linalg.norm(seed.positions - place, axis=1), kind="stable")[:3]]
         foot = nearest.mean(axis=0)
         structures.append(with_adatom(seed, symbol, foot + height * (place - foot)))
@@ -196,11 +256,11 @@ def _landed(seed: Atoms, species: Sequence[str], n: int, settings: InitialSettin
     """The seed with n atoms landed one after another at random raw sites, then rattled by 0.03 to 0.15 Å."""
     structure = seed
     for _ in range(n):
-        structure = with_adatom(structure, *_arrival(structure, species, settings, rng))
-    return _rattled(structure, float(rng.uniform(0.03, 0.15)), rng)
+        structure = with_adatom(structure, *arrival(structure, species, settings, rng))
+    return rattled(structure, float(rng.uniform(0.03, 0.15)), rng)
 
 
-def _arrival(
+def arrival(
     structure: Atoms, species: Sequence[str], settings: InitialSettings, rng: np.random.Generator
 ) -> tuple[str, np.ndarray]:
     """A species and a raw site for it, (3,), both at random."""

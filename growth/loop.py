@@ -29,7 +29,7 @@ from growth.carve import carve_together
 from growth.config import Config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
-from growth.initial_set import given_labels, given_model, initial_structures
+from growth.initial_set import PretrainSettings, given_labels, given_model, initial_structures, structures_to_teach
 from growth.pool import Done, OrderedPool, Pool, Task
 from growth.questions import Answer, Questions
 from growth.run_directory import RunDirectory
@@ -38,7 +38,7 @@ from growth.turns import Request, Turn, Walker, requests_about, restored
 from learner.conformal import tolerance_to_std
 from oracle import Dataset, FailedLabel
 
-INITIAL_SET, PROPOSE, DRAW, AUDIT = range(1, 5)
+INITIAL_SET, PROPOSE, DRAW, AUDIT, PRETRAIN = range(1, 6)
 """First words of the seeds of independent random streams."""
 HEAD_LEARNS = 1500
 """Latest relaxations from which a site head learns."""
@@ -219,9 +219,20 @@ class Campaign:
             raise CampaignError("no structure of the initial set could be labelled; see dataset/failed_labels.jsonl")
         self.report({"what": "train", "n_labels": len(self.labels)})
         self.models.under_way = self.labels.uids()
-        self.pool.submit(Task("learner", "train", "first", (training, validation, 1, self.config.seed)))
+        self.pool.submit(Task("learner", "train", "first", (training, validation, 1, self.config.seed, self._taught())))
         while self.pool.pending("learner"):
             self._react()
+
+    def _taught(self) -> tuple[PretrainSettings, list[Atoms]] | None:
+        """What a cheap method teaches the first model before the oracle's labels do, if it is to."""
+        initial, growth = self.config.initial, self.config.growth
+        if initial.pretrain is None:
+            return None
+        rng = np.random.default_rng([PRETRAIN, self.config.seed])
+        species = species_of(growth)
+        return initial.pretrain, structures_to_teach(
+            self.seed, species, growth.n_atoms, initial.pretrain.n, initial, rng
+        )
 
     @property
     def _elements(self) -> list[str]:

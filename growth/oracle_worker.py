@@ -6,6 +6,7 @@ from typing import Any
 
 from ase import Atoms
 
+from growth import teacher  # noqa: F401  makes the kind `model` known
 from oracle import FailedLabel, Labeller, LabelSettings, Method
 
 

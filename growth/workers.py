@@ -11,6 +11,8 @@ from ase import Atoms
 
 from growth.energy_model import CommitteeModel
 from growth.errors import NoSitesError
+from growth.initial_set import PretrainSettings
+from growth.pretraining import labelling_by, pretrained
 from growth.promising import Relaxations
 from growth.proposals import Proposer
 from growth.relax import Relaxed
@@ -18,6 +20,7 @@ from growth.simulator import GrowthSettings, Kind, Proposal, State, as_they_are
 from learner import Committee, TrainSettings, UpdateSettings, evaluate, train, update
 from learner.settings import DeviceName, NetworkSettings
 from learner.site_head import SiteHead
+from oracle import Method
 
 Files = dict[str, bytes]
 ENOUGH = 30
@@ -110,11 +113,29 @@ class LearnerWorker:
         self._update = update_settings
 
     def train(
-        self, labelled: Sequence[Atoms], validation: Sequence[Atoms], version: int, seed: int
+        self,
+        labelled: Sequence[Atoms],
+        validation: Sequence[Atoms],
+        version: int,
+        seed: int,
+        taught: tuple[PretrainSettings, Sequence[Atoms]] | None = None,
     ) -> tuple[Files, dict[str, Any]]:
-        """A new committee; its files and its metrics on `validation`."""
-        result = train(labelled, validation, network=self._network, settings=self._train, seed=seed)
-        return files_of(result.committee, version, result.metrics), {"promoted": True, **result.metrics}
+        """A new committee; its files and its metrics on `validation`.
+
+        Where structures are to be `taught`, it learns a cheap method's labels of these first.
+        """
+        start = None if taught is None else self._pretrained(*taught, labelled, seed)
+        result = train(labelled, validation, network=self._network, settings=self._train, seed=seed, start=start)
+        told = {} if taught is None else {"pretrained": start is not None}
+        return files_of(result.committee, version, result.metrics), {"promoted": True, **told, **result.metrics}
+
+    def _pretrained(
+        self, settings: PretrainSettings, structures: Sequence[Atoms], labelled: Sequence[Atoms], seed: int
+    ) -> Committee | None:
+        """A committee that has learnt a cheap method's labels; None where that could label too few."""
+        teacher = labelling_by(Method.from_dict(settings.method))
+        budget = self._train.model_copy(update={"steps": settings.steps, "minutes": None})
+        return pretrained(structures, labelled, teacher, self._network, budget, seed)
 
     def take_over(self, files: Files, validation: Sequence[Atoms], version: int) -> tuple[Files, dict[str, Any]]:
         """The committee of `files` under a version of this run, and its metrics on `validation`, where there is any."""

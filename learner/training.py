@@ -71,6 +71,7 @@ def train(
     seed: int = 0,
     *,
     e0: dict[int, float] | None = None,
+    start: Committee | None = None,
     method_hash: str | None = None,
     progress: Progress | None = None,
     checkpoint: Path | None = None,
@@ -84,13 +85,15 @@ def train(
         settings: budget and rates.
         seed: of initial weights, data order and bootstrap weights.
         e0: eV by atomic number, instead of E0 from the structures.
+        start: whose weights are begun with, and what was measured or fitted with them, instead of random ones: it has
+            learnt a surface that is alike. Its shape counts, not `network`.
         method_hash: recorded; that of the structures' info by default.
         progress: called with the log entry after every step.
         checkpoint: a directory; if it holds a checkpoint of this very training, that is gone on from.
 
     Raises:
         InputError: no structure to learn from, a structure without energy, mixed method hashes, or an element of the
-            validation set that training does not have.
+            validation set that training does not have, or elements other than those of `start`.
     """
     method_hash = common_method([*structures, *validation], method_hash)
     species = sorted({int(z) for a in structures for z in a.numbers})
@@ -98,13 +101,18 @@ def train(
         e0, source = reference_energies(structures, species)
     else:
         source, e0 = "given", {z: e0[z] for z in sorted(set(e0) | set(species))}
-    net = seeded(network, list(e0), seed)
+    if start is not None and set(start.header.species) != set(e0):
+        raise InputError(f"start knows the elements {start.header.species}, the structures have {sorted(e0)}")
+    if start is not None:
+        network, e0 = start.network.settings, {z: e0[z] for z in start.header.species}
+    net = seeded(network, list(e0), seed) if start is None else start.copy().network
     learnt = [a for a in structures if len(a) > 1]
     if not learnt:
         raise InputError("nothing to learn from: no labelled structure of more than one atom")
     examples = make_examples(learnt, e0, network.cutoff, net.dtype)
     make_examples(validation, e0, network.cutoff, net.dtype)
-    standardise(net, examples)
+    if start is None:
+        standardise(net, examples)
     header = Header.model_validate(
         {
             "network": network,
@@ -118,7 +126,7 @@ def train(
         }
     )
     fit = Fit(net, [examples], [1.0], settings, seed)
-    key = _key(header, settings, seed)
+    key = _key(header, settings, seed, start)
     history = _resume(fit, checkpoint, key) if checkpoint is not None else []
     while fit.progress < 1:
         entry = fit.step()
@@ -268,9 +276,10 @@ def _validation(fit: Fit, header: Header, validation: Sequence[Atoms]) -> Number
     return {f"validation_{k}": v for k, v in metrics.items()}
 
 
-def _key(header: Header, settings: TrainSettings, seed: int) -> str:
+def _key(header: Header, settings: TrainSettings, seed: int, start: Committee | None) -> str:
     """What a checkpoint must agree on to be gone on from."""
-    return hashlib.sha256(f"{header.model_dump_json()}{settings.model_dump_json()}{seed}".encode()).hexdigest()
+    begun = "" if start is None else start.header.model_dump_json()
+    return hashlib.sha256(f"{header.model_dump_json()}{settings.model_dump_json()}{seed}{begun}".encode()).hexdigest()
 
 
 def _store(fit: Fit, checkpoint: Path, key: str, history: list[Numbers]) -> None:

@@ -89,7 +89,8 @@ class BatchWorker:
         Raises:
             RuntimeError: no child starts, or each that does is killed at once.
         """
-        job = {"method": self.method.to_dict(), "structures": [pack(structure) for structure in structures]}
+        packed = [pack(structure) for structure in structures]
+        job = {"home": self.method.home, "method": self.method.to_dict(), "structures": packed}
         message = json.dumps(job).encode() + b"\n"
         why = ""
         for _ in range(1 + self.settings.tries):  # the one that is there may have died long ago

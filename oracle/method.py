@@ -32,6 +32,8 @@ class Method(BaseModel):
 
     kinds: ClassVar[dict[str, type[Method]]] = {}
     """Every kind by its name; `oracle.methods` fills it."""
+    home: ClassVar[str] = "oracle.methods"
+    """The module whose import makes the kind known: what a process that labels imports."""
     ladder: ClassVar[tuple[Numerics, ...]] = ({},)
     """Numerics to try one after the other when a label does not converge."""
     energy_per_atom_window: ClassVar[tuple[float, float] | None] = (-50.0, 50.0)

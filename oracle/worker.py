@@ -6,6 +6,7 @@ Run as `python -m oracle.worker`. Nothing here is imported by the parent's side 
 from __future__ import annotations
 
 import ctypes
+import importlib
 import json
 import os
 import resource
@@ -113,12 +114,13 @@ def _world(n_ranks: int) -> tuple[int, int]:
 
 
 def run_batch() -> None:
-    """Serve jobs from stdin, one JSON line each: {"method", "structures"}; answer one JSON line a structure."""
+    """Serve jobs from stdin, one JSON line each: {"home", "method", "structures"}; answer one JSON line a structure."""
     replies = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a calculator prints must not mix with the replies
     replies.write('"ready"\n')
     for line in sys.stdin:
         job = json.loads(line)
+        importlib.import_module(job.get("home", Method.home))
         method = Method.from_dict(job["method"])
         for packed in job["structures"]:
             replies.write(json.dumps(outcome(unpack(packed), method)) + "\n")

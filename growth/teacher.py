@@ -1,0 +1,86 @@
+"""A Kossel model as the oracle's method: an earlier campaign's surrogate teaches, or stands in for its oracle.
+
+It is defined here, where both houses meet, so that `oracle` imports no learner; importing this module makes the kind
+`model` known to `oracle.Method`.
+"""
+
+import json
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from ase import Atoms
+from ase.calculators.calculator import BaseCalculator
+from ase.data import chemical_symbols
+from pydantic import Field, field_validator
+
+from growth.damage import model_problem
+from oracle import Method
+from oracle.method import Numerics
+
+if TYPE_CHECKING:
+    from learner import Committee
+
+DEFINING = ("architecture", "network", "species", "channels", "e0", "weights_sha256")
+"""Entries of a model's header that say what surface it is."""
+
+
+class ModelMethod(Method):
+    """The mean of a trained committee: `{kind: model, path: MODEL}`. Its hash is of what its files say, not of the path."""
+
+    kind: Literal["model"] = "model"
+    path: Path = Field(description="model directory: model.json and model.safetensors")
+
+    home: ClassVar[str] = "growth.teacher"
+    energy_per_atom_window: ClassVar[tuple[float, float] | None] = None
+
+    @field_validator("path")
+    @classmethod
+    def _there(cls, path: Path) -> Path:
+        path = path.expanduser().absolute()
+        if not (path / "model.json").is_file():
+            raise ValueError("no model there; give a model directory (model.json, model.safetensors)")
+        if problem := model_problem(path):
+            raise ValueError(problem)
+        _header(path)
+        return path
+
+    def surface(self) -> dict[str, Any]:
+        header = _header(self.path)
+        return {"kind": self.kind, **{name: header.get(name) for name in DEFINING}}
+
+    def missing_species(self, symbols: Iterable[str]) -> list[str]:
+        return sorted(set(symbols) - {chemical_symbols[z] for z in _header(self.path)["species"]})
+
+    def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
+        from learner import KosselCalculator  # torch, which only the process that labels needs
+
+        return KosselCalculator(_committee(self.path, str(_header(self.path)["weights_sha256"])))
+
+
+def _header(path: Path) -> dict[str, Any]:
+    """What `model.json` says.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        header = json.loads((path / "model.json").read_bytes())
+        known = {chemical_symbols[z] for z in header["species"]}
+    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+        raise ValueError(f"model.json there is no header of a model ({type(error).__name__}: {error})") from error
+    if not known or not header.get("weights_sha256"):
+        raise ValueError("model.json there names no species, or not the hash of its weights")
+    return dict(header)
+
+
+@lru_cache(maxsize=2)
+def _committee(path: Path, weights_sha256: str) -> "Committee":
+    """A committee, loaded once in the process that labels."""
+    from learner import Committee
+
+    return Committee.load(path)
+
+
+Method.kinds["model"] = ModelMethod
