@@ -46,32 +46,33 @@ def export_run(run: Path, out: Path, form: str = "extxyz") -> list[Path]:
     walkers = sorted((run / "grown").glob("w[0-9][0-9]"))
     if form != "extxyz":
         ending, text = WRITERS[form]
-        targets = [out / f"{walker.name}.{ending}" for walker in walkers]
-        for walker, target in zip(walkers, targets, strict=True):
-            write_whole(target, text(list(growth_of(run, int(walker.name[1:])))[-1]))
-        return targets
-    written = []
-    for walker in walkers:
-        written.append(out / f"{walker.name}.extxyz")
-        write_whole(written[-1], "".join(map(exact_frame, growth_of(run, int(walker.name[1:])))))
+        return [_written(out / f"{w.name}.{ending}", text(*growth_of(run, int(w.name[1:]), -1))) for w in walkers]
+    written = [
+        _written(out / f"{w.name}.extxyz", "".join(map(exact_frame, growth_of(run, int(w.name[1:]))))) for w in walkers
+    ]
     if (run / "dataset").exists():
         Dataset.read(run / "dataset").export(out / "labels.extxyz")
         written.append(out / "labels.extxyz")
     return written
 
 
-def growth_of(run: Path, walker: int) -> Iterator[Atoms]:
+def _written(target: Path, content: str | bytes) -> Path:
+    write_whole(target, content)
+    return target
+
+
+def growth_of(run: Path, walker: int, first: int = 0) -> Iterator[Atoms]:
     """The crystals of a walker from the seed on, as its files have them, with what `export_run` says of each atom.
 
     Args:
-        run: the run directory. walker: its number.
+        run: the run directory. walker: its number. first: -1 for the latest crystal alone.
     """
     lines = [line for line in standing(read_lines(run / "events.jsonl")) if line["walker"] == walker]
     seed = seed_of_run(run)
-    if seed is not None:
+    if seed is not None and first == 0:
         yield _described(seed.copy(), [0] * len(seed), None)
     n_seed = None if seed is None else len(seed)
-    for file in sorted((run / "grown" / f"w{walker:02d}").glob("*.extxyz")):
+    for file in sorted((run / "grown" / f"w{walker:02d}").glob("*.extxyz"))[first:]:
         step = int(file.stem)
         crystal = read_structures(file)[-1]
         crystal.info["step"] = step
@@ -138,10 +139,14 @@ def _lammps_data(crystal: Atoms) -> str:
 
 
 def _pymatgen(crystal: Atoms) -> str:
-    from pymatgen.io.ase import AseAtomsAdaptor
+    from pymatgen.core import Lattice, Molecule, Structure
 
-    bare = Atoms(crystal.numbers, crystal.positions, cell=crystal.cell, pbc=crystal.pbc)
-    made = AseAtomsAdaptor.get_structure(bare) if crystal.pbc.any() else AseAtomsAdaptor.get_molecule(bare)
+    symbols, positions = crystal.get_chemical_symbols(), crystal.positions
+    if crystal.pbc.any():
+        lattice = Lattice(crystal.cell.complete().array, pbc=tuple(crystal.pbc.tolist()))
+        made = Structure(lattice, symbols, positions, coords_are_cartesian=True)
+    else:
+        made = Molecule(symbols, positions)
     for name in ("step", "order", "coordination", "forces_std"):
         if name in crystal.arrays:
             made.add_site_property(name, crystal.arrays[name].tolist())

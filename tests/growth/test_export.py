@@ -11,12 +11,13 @@ from ase import Atoms
 from ase.build import fcc100
 from ase.constraints import FixAtoms
 from ase.io import read
+from pymatgen.core import Molecule, Structure
 
 from growth.cli import main
 from growth.config import load_config
 from growth.errors import InputError
 from growth.events import standing
-from growth.export import VACUUM, arrivals, boxed, export_run, growth_of
+from growth.export import VACUUM, WRITERS, arrivals, boxed, export_run, growth_of
 from growth.observables import coordination
 from growth.order import KINDS, Order
 from growth.run_directory import RunDirectory
@@ -96,7 +97,7 @@ def test_trajectories_say_when_each_atom_came_and_how_it_stands(run: RunDirector
 def test_crystals_as_they_are_now(run: RunDirectory, tmp_path: Path, form: str, ending: str) -> None:
     paths = export_run(run.path, tmp_path / "out", form)
     assert [path.name for path in paths] == [f"w00.{ending}", f"w01.{ending}"]
-    *_, last = growth_of(run.path, 0)
+    (last,) = growth_of(run.path, 0, -1)
     crystal = read(paths[0], format={"poscar": "vasp", "lammps-data": "lammps-data"}.get(form, form))
     assert sorted(crystal.symbols) == sorted(last.symbols)
     expected = boxed(last)
@@ -108,8 +109,6 @@ def test_crystals_as_they_are_now(run: RunDirectory, tmp_path: Path, form: str, 
 
 
 def test_pymatgen_reads_its_own_with_the_properties(run: RunDirectory, tmp_path: Path) -> None:
-    from pymatgen.core import Structure
-
     path, _ = export_run(run.path, tmp_path / "out", "pymatgen")
     structure = Structure.from_dict(json.loads(path.read_text()))
     *_, last = growth_of(run.path, 0)
@@ -121,7 +120,10 @@ def test_pymatgen_reads_its_own_with_the_properties(run: RunDirectory, tmp_path:
 
 
 def test_a_cluster_is_a_molecule_and_gets_a_box_where_one_is_needed(tmp_path: Path) -> None:
-    cluster = Atoms("Al3", [[0, 0, 0], [2.8, 0, 0], [1.4, 2.4, 0]])
+    cluster = Atoms("Al3", [[0, 0, 0], [2.8, 0, 0], [1.4, 2.4, 0]])  # an odd number of electrons
+    _, text = WRITERS["pymatgen"]
+    molecule = Molecule.from_dict(json.loads(text(cluster)))
+    assert molecule.get_distance(0, 1) == pytest.approx(2.8)
     box = boxed(cluster)
     assert np.allclose(box.cell.lengths(), [2.8 + 2 * VACUUM, 2.4 + 2 * VACUUM, 2 * VACUUM])
     assert box.pbc.all()
