@@ -182,16 +182,19 @@ def _draw(result: DisconnectivityResult, path: Path) -> None:
     order = [k for k in tree.order() if k in shown]
     place = {k: x for x, k in enumerate(order)}
     zero, unit = landscape.energies.min(), given.unit
-    figure, axes = new_figure(min(4.0 + 0.03 * len(order), 9.0), 6.0)
+    figure, axes = new_figure(min(4.0 + 0.016 * len(order), 8.0), 6.5)
     forks = [tree.energies[tree.ends_at(k)] for k in order if tree.ends_at(k) >= 0]
     top = max([*forks, landscape.energies[order].max()])
     top += 0.04 * (top - zero)
     grid = np.linspace(zero, top, given.levels + 1) if given.levels else None
-    thin = float(np.clip(40 / max(len(order), 1), 0.5, 1.4))
+    thin = float(np.clip(60 / max(len(order), 1), 0.7, 1.4))
     for k in order:
         xs, ys = _line_of(tree, k, place, grid, top)
         colour, width = (ACCENT, 1.6 * thin) if k == landscape.lowest else (INK, thin)
         axes.plot(xs, (np.array(ys) - zero) / unit, color=colour, lw=width, solid_joinstyle="round", zorder=2)
+    if len(order) > 30:
+        feet = [(tree.energies[k] - zero) / unit for k in order]
+        axes.plot(range(len(order)), feet, ".", color=INK, ms=2.0, zorder=3)
     _draw_errors(result, place, axes)
     axes.set_xlim(-1.0 - 0.03 * len(order), len(order) + 0.03 * len(order))
     axes.set_ylim(bottom=-0.03 * (top - zero) / unit, top=(top - zero) / unit)

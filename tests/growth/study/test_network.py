@@ -24,7 +24,8 @@ MODEL = LennardJonesModel(EPSILON, SIGMA)
 
 def lj_settings(**changes: object) -> NetworkSettings:
     climbs = SaddleSettings(radius=None, fmax=1e-4, max_calls=400, ceiling=0.6, shallow=1e-5, same_energy=1e-5)
-    given = {"same": 0.1, "same_energy": 1e-5, "bond_length": 2 ** (1 / 6) * SIGMA, "max_searches": 48, "missing": 0.02}
+    given = {"same": 0.1, "same_energy": 1e-5, "bond_length": 2 ** (1 / 6) * SIGMA, "max_searches": 64, "missing": 0.02}
+    given["searches_per_minimum"] = 32
     return NetworkSettings(**{**given, **changes}, saddles=climbs)  # type: ignore[arg-type]
 
 
@@ -78,8 +79,14 @@ def test_a_checkpoint_of_another_study_is_refused(six: tuple[Exploration, Path])
 def test_a_longer_budget_goes_on_from_a_shorter_one(six: tuple[Exploration, Path], tmp_path: Path) -> None:
     path = tmp_path / "network.jsonl"
     path.write_bytes(six[1].read_bytes())
-    further = explore(Atoms("Ar6", OCTAHEDRON), MODEL, lj_settings(max_searches=49), np.random.default_rng(0), path)
-    assert further.outcomes.total() in (48, 49)
+    further = explore(
+        Atoms("Ar6", OCTAHEDRON),
+        MODEL,
+        lj_settings(searches_per_minimum=33, max_searches=65),
+        np.random.default_rng(0),
+        path,
+    )
+    assert further.outcomes.total() == 65
     assert len(further.landscape.saddles) >= len(six[0].landscape.saddles)
 
 
@@ -96,8 +103,8 @@ def test_seven_atoms_have_four_minima() -> None:
 def test_minima_of_a_crystal_are_one_up_to_its_symmetry(tmp_path: Path) -> None:
     """Every well of the box is a copy of the first; of the ways out of it three differ."""
     model, pairing = EggBox(0.1), 0.1
-    climbs = SaddleSettings(radius=None, fmax=1e-3, push=0.3)
-    settings = NetworkSettings(max_searches=60, searches_per_minimum=60, missing=0.01, saddles=climbs)
+    climbs = SaddleSettings(radius=None, fmax=1e-3, push=0.7)
+    settings = NetworkSettings(max_searches=48, missing=0.01, bond_length=9.0, saddles=climbs)
     found = network(boxed(4), model, settings, np.random.default_rng(0), oracle=Failing())
     landscape = found.landscape
     assert len(landscape.minima) == 1
@@ -127,7 +134,7 @@ def test_files(six: tuple[Exploration, Path], tmp_path: Path) -> None:
     path.write_bytes(six[1].read_bytes())
     rng = np.random.default_rng(0)
     found = network(Atoms("Ar6", OCTAHEDRON), MODEL, lj_settings(), rng, MODEL, checkpoint=path)
-    assert found.n_searches == 48
+    assert found.n_searches == 64
     told = write_network(found, tmp_path)
     assert told["minima"] == 2
     assert told["lowest_eV"] == pytest.approx(-12.712062 * EPSILON, abs=1e-6)
