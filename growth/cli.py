@@ -411,11 +411,23 @@ def report(
 def export(
     run: Annotated[Path, typer.Argument(help="run directory")],
     out: Annotated[Path | None, typer.Option(help="folder to write to; default: RUN/export")] = None,
+    form: Annotated[
+        str, typer.Option("--format", help="extxyz, cif, poscar, lammps-data, pymatgen, or tensorboard")
+    ] = "extxyz",
 ) -> None:
-    """Join each walker's crystals into one extxyz trajectory, and the labels into one extxyz file."""
-    from growth.export import export_run
+    """What grew for other programs: trajectories and labels as extxyz, crystals in other formats, or a run's curves.
 
-    for path in export_run(run, out or run / "export"):
+    \b
+    kossel export runs/al                           trajectories and labels, for ASE, OVITO, pymatgen
+    kossel export runs/al --format lammps-data      the crystals as they stand
+    kossel export runs/al --format tensorboard      curves; tensorboard --logdir runs/al/export
+    """
+    from growth.export import export_run
+    from growth.tensorboard_files import write_tensorboard
+
+    target = out or run / "export"
+    written = write_tensorboard(run, target) if form == "tensorboard" else export_run(run, target, form)
+    for path in written:
         typer.echo(str(path))
 
 

@@ -26,6 +26,7 @@ from growth.initial_set import given_labels, given_model
 from growth.live import Follower
 from growth.loop import Campaign, species_of
 from growth.oracle_worker import OracleWorker
+from growth.page.page import write_report
 from growth.pool import Pool, SerialPool
 from growth.process import absolute, stop_signals, versions_of
 from growth.report import Progress, plot_run, print_summary, summarise
@@ -84,8 +85,9 @@ def launch(config: Config, run_dir: Path) -> None:
         workers = {role: pool.size(role) for role in ("oracle", "surrogate", "learner")}
         summary = summarise(run, elapsed, busy, workers, campaign.labels)
         plots = plot_run(run, certificate, crystals)
+        report = write_report(run.path)
         print_summary(progress.console, summary, certificate)
-        for path in (*plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
+        for path in (report, *plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
             progress.console.print(f"  {path}")
 
 

@@ -110,7 +110,8 @@ def described(field: FieldInfo) -> str:
     """The description, with the choices where there are any."""
     choices = [str(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
     told = (field.description or "").replace("|", "\\|").replace("\n", " ")
-    return f"{told} ({' \\| '.join(choices)})" if choices and len(choices) < 12 else told
+    listed = " \\| ".join(choices)
+    return f"{told} ({listed})" if choices and len(choices) < 12 else told
 
 
 def names_page() -> str:
