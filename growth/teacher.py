@@ -27,7 +27,7 @@ DEFINING = ("architecture", "network", "species", "channels", "e0", "weights_sha
 
 
 class ModelMethod(Method):
-    """The mean of a trained committee: `{kind: model, path: MODEL}`. Its hash is of what its files say, not of the path."""
+    """The mean of a trained committee: `{kind: model, path: MODEL}`; hashed by what its files say, not by the path."""
 
     kind: Literal["model"] = "model"
     path: Path = Field(description="model directory: model.json and model.safetensors")

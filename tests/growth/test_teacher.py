@@ -11,17 +11,19 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
-from growth.config import Config, check_settings
+from growth.config import Config, check_settings, load_config
 from growth.errors import InputError
 from growth.initial_set import InitialSettings, structures_to_teach
 from growth.oracle_worker import OracleWorker
 from growth.pretraining import labelling_by, on_scale_of, pretrained
+from growth.run import launch
 from growth.sites import with_adatom
 from growth.workers import LearnerWorker, model_of
 from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, evaluate, train
-from oracle import FailedLabel, LabelSettings, Method, label
+from oracle import Dataset, FailedLabel, LabelSettings, Method, label
 from oracle.identity import hash_of
 from tests.growth.models import fcc14
+from tests.growth.test_loop import DEMO, SMALL
 
 TINY = NetworkSettings(n_members=2, n_features=8, n_steps=1, n_directions=4, n_readout=8)
 EMT = Method.from_dict({"kind": "emt"})
@@ -168,3 +170,25 @@ def test_what_a_teacher_labels_goes_from_the_seed_to_the_grown_crystal() -> None
         )
         == 14 + 60
     )
+
+
+@pytest.mark.slow
+def test_a_campaign_learns_from_a_model_and_before_that_from_a_cheap_method(model: Path, tmp_path: Path) -> None:
+    """The cheap method's labels are in no dataset, and what it taught is told."""
+    overrides = [
+        *SMALL,
+        f"oracle.method={{kind: model, path: {model}}}",
+        "initial.pretrain={method: {kind: emt}, n: 20, steps: 20}",
+        "growth.n_atoms=15",
+        "growth.hops_per_step=0",
+        "walkers=1",
+    ]
+    launch(load_config(DEMO, overrides), tmp_path / "run")
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert next(line for line in lines if line["what"] == "model")["pretrained"] is True
+    method, labelled = Method.from_dict({"kind": "model", "path": str(model)}), Committee.load(model)
+    dataset = Dataset.read(tmp_path / "run" / "dataset")
+    assert dataset.method_hash == method.hash
+    structures = [structure for structure in dataset.structures() if len(structure) > 1]
+    energies = [structure.get_potential_energy(force_consistent=True) for structure in structures]
+    np.testing.assert_allclose(energies, labelled(structures).energies, atol=1e-6)

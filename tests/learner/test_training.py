@@ -182,3 +182,28 @@ def test_bootstrap_weights():
 def test_training_leaves_no_gradients(fitted):
     assert all(p.grad is None for p in fitted.committee.network.parameters())
     assert fitted.committee.network.embed.dtype == torch.float32
+
+
+def test_training_begins_with_what_it_is_given(labelled, fitted):
+    """With a vanishing rate it says what the start says, each E0 replaced; the start is left alone."""
+    start, still = fitted.committee, TrainSettings(steps=1, learning_rate=1e-12, weight_decay=0.0)
+    lone = with_label(Atoms("Al"), energy=-7.0, forces=np.zeros((1, 3)))
+    before = start([labelled[1]])
+    found = train([lone, *labelled[1:]], [], NetworkSettings(), still, seed=3, start=start).committee
+    assert found.network.settings == start.network.settings
+    shift = len(labelled[1]) * (-7.0 - start.e0[13])
+    after = found([labelled[1]])
+    np.testing.assert_allclose(after.member_energies[:, 0], before.member_energies[:, 0] + shift, atol=1e-3)
+    np.testing.assert_allclose(after.forces[0], before.forces[0], atol=1e-3)
+    assert np.array_equal(start([labelled[1]]).forces[0], before.forces[0])
+    with pytest.raises(InputError, match="start knows the elements"):
+        train([with_label(cluster(symbol="Cu"))], [], TINY, still, start=start)
+
+
+def test_another_start_is_another_training(labelled, fitted, tmp_path):
+    half = TrainSettings(steps=2, validate_every=1)
+    train(labelled, [], TINY, half, seed=0, start=fitted.committee, checkpoint=tmp_path)
+    resumed = train(labelled, [], TINY, half, seed=0, start=fitted.committee, checkpoint=tmp_path)
+    fresh = train(labelled, [], TINY, half, seed=0, checkpoint=tmp_path)
+    assert [entry["step"] for entry in resumed.history] == [entry["step"] for entry in fresh.history] == [1, 2]
+    assert resumed.history != fresh.history
