@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ase.constraints import FixAtoms
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -68,7 +69,7 @@ def table(species: str, found: dict[str, Any]) -> str:
     lines = [f"{species}, a = {found['lattice_constant_A']:.4f} Å, {found['cpu_seconds']:.1f} CPU-s", "", HEAD]
     lines.append("|" + "---|" * HEAD.count(" | ") + "---|")
     for name, row in found["surfaces"].items():
-        lines.append(f"| ({name}) | " + " | ".join(f"{value:.3f}" for value in row.values()) + " |")
+        lines.append(f"| ({name}) | " + " | ".join(f"{x:.3f}" if np.isfinite(x) else "–" for x in row.values()) + " |")
     return "\n".join(lines) + "\n"
 
 

@@ -98,7 +98,8 @@ def contributions(
         InputError: no atom of that number.
     """
     atom, direction = _line(structure, settings)
-    moves = settings.least + settings.step * np.arange(round((settings.most - settings.least) / settings.step) + 1)
+    n_moves = round((settings.most - settings.least) / settings.step) + 1
+    moves = np.round(settings.least + settings.step * np.arange(n_moves), 9)
     structures = [structure.copy(), *(moved(structure, atom, move * direction) for move in moves)]
     progress(f"contributions of {len(structure)} atoms at {len(moves)} places of atom {atom}")
     members, of_members = _shares(structures, model)

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from mpl_toolkits.mplot3d.art3d import Poly3DCollection  # type: ignore[import-untyped]
+from mpl_toolkits.mplot3d.art3d import Poly3DCollection
 
 from growth.study.grown_surface import GrownSurface
 from growth.study.results import ACCENT, BAND, INK, SECOND, write_csv, write_figure, write_json, write_structures
@@ -72,8 +72,9 @@ def _figure(result: SurfacesResult, grown: GrownSurface | None) -> Figure:
         bars.axhline(float(grown.energies.mean()), color=INK, lw=1, ls="--", label="the slab that grew")
     if bars.get_legend_handles_labels()[0]:
         bars.legend(frameon=False, fontsize=9)
-    low, high = min([*energies, *np.array(told)[np.isfinite(told)]]), max(energies)
-    bars.set(ylabel="surface energy, J/m²", ylim=(min(0.0, 1.1 * low), 1.15 * high if high > 0 else None))
+    ends = np.concatenate([np.add(energies, stds), np.subtract(energies, stds), told])
+    ends = ends[np.isfinite(ends)]
+    bars.set(ylabel="surface energy, J/m²", ylim=(min(0.0, 1.1 * ends.min()), max(0.0, 1.1 * ends.max())))
     if result.wulff is not None:
         draw_wulff(figure, grid[1], result.wulff, names, colours)
     return figure

@@ -1,5 +1,6 @@
 """Crystals, gases and clusters whose structure is known by heart."""
 
+import importlib.util
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,12 @@ def test_bond_order_turns_with_the_crystal() -> None:
     for name, values in bond_order(cluster).items():
         assert bond_order(turned)[name] == pytest.approx(values, abs=2e-3, nan_ok=True)
     assert np.isnan(bond_order(Atoms("Cu2", [[0, 0, 0], [9, 0, 0]]))["q6"]).all()
+
+
+def test_without_freud_it_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"install kossel\[study\]"):
+        bond_order(bulk("Cu"))
 
 
 def test_shells_of_fcc() -> None:

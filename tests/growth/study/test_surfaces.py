@@ -18,6 +18,7 @@ from growth.study.grown_surface import grown_surface_energy
 from growth.study.surface_files import write_surfaces
 from growth.study.surfaces import SurfaceSettings, SurfacesResult, cleaved, intercepts, surface_energies
 from growth.study.wulff import wulff_shape
+from scripts.benchmark_surfaces import measured, table
 from tests.growth.study.test_contributions import Stretched
 
 KNOWN = {
@@ -145,3 +146,8 @@ def test_files(copper: SurfacesResult, tmp_path: Path) -> None:
     assert written["surface_energy_111_j_per_m2"] == pytest.approx(headline["surface_energy_111_j_per_m2"])
     for name in ("surfaces.csv", "surfaces.extxyz", "surfaces.png"):
         assert (tmp_path / name).stat().st_size > 100
+
+
+def test_the_benchmark_runs(tmp_path: Path) -> None:
+    found = measured("Cu", SurfaceSettings(millers=((1, 1, 1),), thicknesses=(8.0, 12.0)), tmp_path)
+    assert "| (111) | 1.04" in table("Cu", found)
