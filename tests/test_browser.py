@@ -145,6 +145,9 @@ def test_colours_change_what_is_drawn(opened: Reader) -> None:
         assert drawn(seen[mode]) > 0.1
         assert opened.page.locator("#legend").inner_text()
     assert all(changed(seen[a], seen[b]) > 0.02 for a in seen for b in seen if a < b)
+    opened.page.locator("#inside").check()
+    assert drawn(opened.crystal()) < 0.7 * drawn(seen["std"])
+    opened.page.locator("#inside").uncheck()
     opened.page.locator("#mode").select_option("share")
     assert "no model" in opened.page.locator("#legend").inner_text()
     opened.page.locator("#mode").select_option("age")
@@ -265,6 +268,7 @@ def test_darkness_is_followed(opened: Reader) -> None:
 def test_it_prints_with_a_still_image(opened: Reader) -> None:
     printed = opened.page.pdf(format="A4")
     assert printed.startswith(b"%PDF")
+    assert b"/Subtype /Image" in printed
     opened.page.emulate_media(media="print")
     still = opened.page.locator("#still")
     assert still.is_visible()

@@ -136,7 +136,8 @@
 
   function look() {
     const atoms = atomsNow();
-    if (atoms.length) viewer.frame(state.structure === null && growth[state.walker] ? lastPoints() : atoms.map((atom) => atom.at));
+    const radius = Math.max(1, ...Object.values(data.species).map((each) => each.radius));
+    if (atoms.length) viewer.frame(state.structure === null && growth[state.walker] ? lastPoints() : atoms.map((atom) => atom.at), radius);
   }
 
   function lastPoints() {
@@ -226,7 +227,7 @@
     const changed = walker !== state.walker || state.structure !== null;
     state.walker = walker;
     const steps = growth[walker].steps;
-    state.index = Math.max(0, steps.findLastIndex ? steps.findLastIndex((s) => s <= where.step) : steps.filter((s) => s <= where.step).length - 1);
+    state.index = Math.max(0, steps.findLastIndex((s) => s <= where.step));
     state.structure = null;
     settle();
     if (changed) look();
@@ -319,6 +320,7 @@
     $("slider").addEventListener("input", (event) => { halt(); stepBy(Number(event.target.value) - state.index); });
     $("walker").addEventListener("change", (event) => { halt(); const w = growth[Number(event.target.value)]; goTo({ walker: w.walker, step: w.steps[w.steps.length - 1] }); look(); refresh(); });
     $("mode").addEventListener("change", (event) => { state.mode = event.target.value; show(); });
+    $("inside").addEventListener("change", (event) => { viewer.ball = event.target.checked ? SMALL : BALL; show(); });
     $("quantity").addEventListener("change", () => drawPromises(data, $("quantity").value, goTo));
     const press = { first: () => stepBy(-1e9), back: () => stepBy(-1), on: () => stepBy(1), last: () => stepBy(1e9), reset: () => { look(); show(); } };
     for (const [id, act] of Object.entries(press)) $(id).addEventListener("click", () => { halt(); act(); });
@@ -364,6 +366,7 @@
   }
 
   function still() {
+    if (!$("stage").clientWidth) return; // not on the screen: what was last shown stays
     viewer.background("#ffffff");
     show();
     $("still").src = viewer.picture();
@@ -422,11 +425,19 @@
 
   // ---------------------------------------------------------------- start
 
+  function lowest() {
+    const size = (w) => w.sizes[w.sizes.length - 1];
+    const energy = (w) => data.energies.findLast((e) => e.walker === w.walker)?.energy_ev_per_atom ?? Infinity;
+    const better = (a, b) => (size(a) !== size(b) ? size(a) > size(b) : energy(a) < energy(b));
+    return growth.reduce((best, w, k) => (better(w, growth[best]) ? k : best), 0);
+  }
+
   unpack();
   viewer = makeViewer($("stage"), pick);
   state.mode = Object.keys(data.species).length > 1 ? "species" : "age";
   $("mode").value = state.mode;
-  if (growth.length) state.index = growth[0].steps.length - 1;
+  state.walker = lowest();
+  if (growth.length) state.index = growth[state.walker].steps.length - 1;
   choices();
   listen();
   look();

@@ -18,6 +18,7 @@ function layout(x, y, more = {}) {
     hovermode: "closest",
     hoverlabel: { bgcolor: colour("panel"), bordercolor: colour("line"), font: { color: colour("ink") }, align: "left" },
     dragmode: fine() ? "zoom" : false,
+    modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("quiet"), activecolor: colour("link") },
     uirevision: "kept",
     ...more,
     xaxis: { ...axis, title: { text: x, standoff: 8 }, ...more.xaxis },

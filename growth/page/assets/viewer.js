@@ -1,7 +1,8 @@
 "use strict";
 // A crystal on a canvas: by WebGL (3Dmol), or where there is none by circles on a plain canvas.
 
-const BALL = 1.12; // radius of a ball in covalent radii
+const BALL = 1.12; // radius of a ball in covalent radii: neighbours nearly touch
+const SMALL = 0.45; // the same where one is to see inside
 
 function hasWebGL() {
   try {
@@ -25,12 +26,13 @@ function makeViewer(element, onPick) {
 }
 
 // Both viewers: show(atoms, marked, lines) with atoms [{elem, x, y, z, color, radius}], marked a number or -1, lines
-// [[from, to]]; frame(points) looks at all of these; background(color), accent; turn(x, y), zoom(factor), picture().
+// [[from, to]]; ball, the radius in covalent radii; frame(points, radius) looks at all of these; background(color), accent; turn(x, y), zoom(factor), picture().
 
 class BallViewer {
   constructor(element, onPick) {
     this.onPick = onPick;
     this.accent = "#c2410c";
+    this.ball = BALL;
     this.viewer = $3Dmol.createViewer(element, { backgroundColor: "white", antialias: true, disableFog: true });
     if (!this.viewer) throw new Error("no WebGL");
     this.canvas = element.querySelector("canvas");
@@ -44,26 +46,28 @@ class BallViewer {
     const specs = atoms.map((atom, k) => ({ ...atom, serial: k, bonds: [], bondOrder: [], properties: {} }));
     viewer.addModel().addAtoms(specs);
     for (const [elem, radius] of new Map(atoms.map((atom) => [atom.elem, atom.radius]))) {
-      viewer.setStyle({ elem }, { sphere: { radius: radius * BALL } });
+      viewer.setStyle({ elem }, { sphere: { radius: radius * this.ball } });
     }
     viewer.setClickable({}, true, (atom) => this.onPick(atom.serial));
     for (const [start, end] of lines) viewer.addLine({ start, end, color: this.accentLine || "#888888" });
     const atom = atoms[marked];
     if (atom) {
-      viewer.addSphere({ center: { x: atom.x, y: atom.y, z: atom.z }, radius: atom.radius * BALL * 1.18, color: this.accent, opacity: 0.55 });
+      viewer.addSphere({ center: { x: atom.x, y: atom.y, z: atom.z }, radius: atom.radius * this.ball * 1.18, color: this.accent, opacity: 0.55 });
     }
     viewer.render();
   }
 
-  frame(points) {
+  frame(points, radius) {
     const model = this.viewer.addModel();
     model.addAtoms(points.map(([x, y, z]) => ({ elem: "H", x, y, z, bonds: [], bondOrder: [] })));
     this.viewer.setView([0, 0, 0, 0, 0, 0, 0, 1]);
     this.viewer.zoomTo({ model });
     this.viewer.rotate(20, "x");
     this.viewer.rotate(-25, "y");
-    this.viewer.zoom(0.95);
     this.viewer.removeModel(model);
+    const centre = [0, 1, 2].map((k) => points.reduce((sum, point) => sum + point[k], 0) / points.length);
+    const reach = Math.max(1, ...points.map((point) => Math.hypot(...point.map((x, k) => x - centre[k]))));
+    this.viewer.zoom(reach / (reach + 1.3 * radius)); // zoomTo sees the middles of the balls alone
   }
 
   background(color) {
@@ -89,6 +93,7 @@ class CircleViewer {
   constructor(element, onPick) {
     this.onPick = onPick;
     this.accent = "#c2410c";
+    this.ball = BALL;
     this.paper = "#ffffff";
     this.atoms = [];
     this.lines = [];
@@ -126,10 +131,10 @@ class CircleViewer {
     this.draw();
   }
 
-  frame(points) {
+  frame(points, radius) {
     const n = Math.max(points.length, 1);
     this.centre = [0, 1, 2].map((k) => points.reduce((sum, point) => sum + point[k], 0) / n);
-    this.reach = Math.max(3, ...points.map((point) => Math.hypot(...point.map((x, k) => x - this.centre[k])))) + 2;
+    this.reach = Math.max(3, ...points.map((point) => Math.hypot(...point.map((x, k) => x - this.centre[k])))) + 1.3 * radius;
     this.scale = 1;
     this.axes = [[1, 0, 0], [0, 1, 0], [0, 0, 1]];
     this.turn(-25, 20);
@@ -184,7 +189,7 @@ class CircleViewer {
     this.drawn = this.atoms.map((atom, k) => ({ atom, k, at: this.place(atom) })).sort((a, b) => a.at[2] - b.at[2]);
     for (const { atom, k, at } of this.drawn) {
       const [x, y] = onPaper(at);
-      const radius = atom.radius * BALL * unit;
+      const radius = atom.radius * this.ball * unit;
       const light = pen.createRadialGradient(x - radius / 3, y - radius / 3, radius / 8, x, y, radius);
       light.addColorStop(0, "#ffffff");
       light.addColorStop(0.35, atom.color);
@@ -204,7 +209,7 @@ class CircleViewer {
   pick(x, y) {
     for (const { atom, k, at } of [...(this.drawn || [])].reverse()) {
       const [px, py] = this.onPaper(at);
-      if (Math.hypot(x - px, y - py) < atom.radius * BALL * this.unit) {
+      if (Math.hypot(x - px, y - py) < atom.radius * this.ball * this.unit) {
         this.onPick(k);
         return;
       }
