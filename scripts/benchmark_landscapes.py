@@ -8,7 +8,8 @@ lj7       its four minima, and how many saddles join them, beside the literature
 lj13      the network around the icosahedron, with how complete it is, and its disconnectivity graph
 surfaces  hop and exchange of an adatom on Cu(100) and Al(100): by the network, with no end states, and by elastic bands
 
-An exploration that is interrupted goes on where it was (runs/landscapes). Energies of Lennard-Jones clusters are in ε.
+An exploration that is interrupted goes on where it was (runs/landscapes; remove that to begin anew). Energies of
+Lennard-Jones clusters are in ε.
 """
 
 import argparse
@@ -16,6 +17,7 @@ import json
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -68,21 +70,38 @@ def lj_start(n_atoms: int, model: CountingModel, seed: int) -> Atoms:
     return list(find_ground_states(model, settings, np.random.default_rng(seed)))[-1].structure
 
 
+class Effort:
+    """Seconds of CPU and force calls of an exploration, kept beside its checkpoint from one run of it to the next."""
+
+    def __init__(self, path: Path, model: CountingModel) -> None:
+        self.path, self.model, self.began = path, model, time.process_time()
+        self.before = json.loads(path.read_text()) if path.exists() else {"seconds": 0.0, "force_calls": 0}
+
+    def __call__(self, text: str) -> None:
+        """Take note, and tell how far the exploration is."""
+        write_whole(self.path, json.dumps(self.so_far()) + "\n", lasting=False)
+        say(text)
+
+    def so_far(self) -> dict[str, float]:
+        """Of all runs."""
+        seconds = self.before["seconds"] + time.process_time() - self.began
+        return {"seconds": seconds, "force_calls": self.before["force_calls"] + self.model.structures}
+
+
 def lj_cluster(
     n_atoms: int, settings: NetworkSettings, out: Path, work: Path, seed: int
 ) -> tuple[NetworkResult, Record]:
     """Explore from the lowest minimum; what came out, in ε, with time and force calls of this call."""
-    model, began = CountingModel(LennardJonesModel(EPSILON, SIGMA)), time.process_time()
-    start = lj_start(n_atoms, model, seed)
     work.mkdir(parents=True, exist_ok=True)
-    rng = np.random.default_rng(seed)
-    result = network(start, model, settings, rng, progress=say, checkpoint=work / f"lj{n_atoms}-{seed}-{CHECKPOINT}")
+    model = CountingModel(LennardJonesModel(EPSILON, SIGMA))
+    effort, checkpoint = Effort(work / f"lj{n_atoms}-{seed}.json", model), work / f"lj{n_atoms}-{seed}-{CHECKPOINT}"
+    start, rng = lj_start(n_atoms, model, seed), np.random.default_rng(seed)
+    result = network(start, model, settings, rng, progress=effort, checkpoint=checkpoint)
     unit = DisconnectivitySettings(unit=EPSILON, unit_name="ε")
     headline = write_network(result, out) | write_disconnectivity(disconnectivity(result, unit), out)
     record = {
         **headline,
-        "seconds": time.process_time() - began,
-        "force_calls": model.structures,
+        **effort.so_far(),
         "outcomes": dict(result.outcomes),
         "energies": (np.sort(result.landscape.energies)[:10] / EPSILON).tolist(),
         "seed": seed,
@@ -98,6 +117,7 @@ def lj7(out: Path, work: Path, seed: int, smoke: bool) -> Record:
     order = np.argsort([saddle.energy for saddle in landscape.saddles])
     record["saddle_energies"] = [landscape.saddles[k].energy / EPSILON for k in order]
     record["saddle_ends"] = [landscape.saddles[k].ends for k in order]
+    record["by_eigenvector_following"] = eigenvector_following(7, 20 if smoke else 1000, seed)
     record["symmetry_orders"] = [landscape.minima[k].order for k in np.argsort(landscape.energies)]
     if len(landscape.minima) > 1:
         kT = PathSettings(temperature_K=200.0)
@@ -116,9 +136,50 @@ def direct_time(landscape: Any, settings: PathSettings, start: int, end: int) ->
     return float(abs(times[left.index(start)] / first_passage(rates, shares, [start], [end]) - 1.0))
 
 
+def eigenvector_following(n_atoms: int, n_starts: int, seed: int) -> dict[float, int]:
+    """Saddles of a cluster, energy in ε and how often found, by another method: no minima, no end states, no pushes.
+
+    From random geometries uphill along the lowest mode of the exact Hessian and downhill along all others by Newton
+    steps (Cerjan & Miller, J. Chem. Phys. 75, 2800 (1981)).
+    """
+    rng, found = np.random.default_rng(seed), Counter[float]()
+    for _ in range(n_starts):
+        x = rng.normal(0, 0.75, (n_atoms, 3))
+        for _ in range(40):  # out of overlaps
+            slopes = exact_derivatives(x)[1]
+            x -= (0.02 * slopes * min(1.0, 5.0 / np.abs(slopes).max())).reshape(-1, 3)
+        for _ in range(300):
+            energy, slopes, hessian = exact_derivatives(x)
+            around = x - x.mean(axis=0)
+            rigid = [np.tile(a, (n_atoms, 1)) for a in np.eye(3)] + [np.cross(a, around) for a in np.eye(3)]
+            basis = np.linalg.svd(np.reshape(rigid, (6, -1)))[2][6:]
+            curvatures, modes = np.linalg.eigh(basis @ hessian @ basis.T)
+            along = modes.T @ basis @ slopes
+            if np.abs(slopes).max() < 1e-9 or np.abs(around).max() > 4.0:
+                break
+            step = -along / np.abs(curvatures) * np.where(np.arange(len(along)) == 0, -1.0, 1.0)
+            x = x + (basis.T @ modes @ step * min(1.0, 0.15 / np.linalg.norm(step))).reshape(-1, 3)
+        if np.abs(slopes).max() < 1e-9 and (curvatures < 0).sum() == 1:
+            found[round(energy, 4)] += 1
+    return dict(sorted(found.items()))
+
+
+def exact_derivatives(x: np.ndarray) -> tuple[float, np.ndarray, np.ndarray]:
+    """Energy, gradient (3 n,) and Hessian (3 n, 3 n) of Lennard-Jones atoms at x (n, 3), ε = σ = 1."""
+    n, apart = len(x), x[:, None] - x
+    squares = (apart**2).sum(axis=2) + np.diag(np.full(len(x), np.inf))
+    s6 = squares**-3.0
+    first, second = -24 * (2 * s6**2 - s6) / squares, 4 * (156 * s6**2 - 42 * s6) / squares
+    outer = apart[:, :, :, None] * apart[:, :, None, :] / squares[:, :, None, None]
+    blocks = (second - first)[:, :, None, None] * outer + first[:, :, None, None] * np.eye(3)
+    hessian = -blocks.transpose(0, 2, 1, 3)
+    hessian[np.arange(n), :, np.arange(n), :] = blocks.sum(axis=1)
+    return 2.0 * float((s6**2 - s6).sum()), (first[:, :, None] * apart).sum(axis=1).ravel(), hessian.reshape(3 * n, -1)
+
+
 def lj13(out: Path, work: Path, seed: int, smoke: bool) -> Record:
     """A few hundred of the lowest minima of thirteen atoms."""
-    settings = lj_settings(smoke, max_searches=4000, searches_per_minimum=48, missing=0.1, max_minima=1000)
+    settings = lj_settings(smoke, max_searches=3000, searches_per_minimum=48, missing=0.1, max_minima=1000)
     return lj_cluster(13, settings, out / "lj13", work, seed)[1]
 
 
@@ -215,12 +276,19 @@ def _page_lj7(r: Record) -> list[str]:
         [f"{known:.6f}", f"{found:.6f}", str(order)]
         for known, found, order in zip(KNOWN[7], r["energies"], r["symmetry_orders"], strict=False)
     ]
+    others = [float(energy) for energy in r["by_eigenvector_following"]]
+    lacking = [e for e in others if min(abs(e - known) for known in r["saddle_energies"]) > 1e-3]
     text = [
         "## Seven Lennard-Jones atoms",
         "",
         f"Seed {r['seed']}, {r['searches']} searches, {r['force_calls']} force calls, {r['seconds']:.0f} s of CPU: "
         f"{r['minima']} minima (known: 4) and {r['saddles']} saddles, mirror images counted once, {r['degenerate']} of "
         "them degenerate rearrangements; energies in ε: " + ", ".join(f"{e:.4f}" for e in r["saddle_energies"]) + ".",
+        "",
+        "Tsai & Jordan count 12 saddles. From 1000 random geometries, eigenvector following with exact Hessians found "
+        + ", ".join(f"{float(e):.4f} ({n})" for e, n in r["by_eigenvector_following"].items())
+        + " (how often).",
+        *(f"The study lacks the one at {e:.4f} ε; six bound atoms and a free one have -12.7121 ε." for e in lacking),
         "",
         *table(["known minimum, ε", "found", "order of its point group"], rows),
     ]

@@ -236,7 +236,7 @@ class _Search:
         if self.settings.vibrations:
             found = normal_modes(structure, hessian(structure, self.model))[0]
             logs, n_unstable = float(np.log(found[found > 0]).sum()), int((found < 0).sum())
-        order = symmetry_order(structure, 0.5 * self.settings.same, self.settings.mirror)
+        order = symmetry_order(structure, self.settings.same, self.settings.mirror)
         return Stationary(structure, energy, np.asarray(member_energies), order, logs, n_unstable)
 
     def _add_minimum(self, minimum: Stationary) -> None:

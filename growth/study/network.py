@@ -1,4 +1,4 @@
-"""Minima and saddles around a structure as a network: what was found, how complete it is, and its files and figure."""
+"""Minima and saddles around a structure as a network: what was found, how complete it is, and its files."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -9,13 +9,13 @@ from typing import Any
 import networkx as nx
 import numpy as np
 from ase import Atoms
-from matplotlib.colors import Normalize
 
 from growth.energy_model import EnergyModel
 from growth.kinetics import unseen
 from growth.study.exploration import NetworkSettings, explore
 from growth.study.landscape import Landscape
-from growth.study.results import ACCENT, BAND, INK, new_figure, write_csv, write_figure, write_json, write_structures
+from growth.study.network_figure import draw_network
+from growth.study.results import write_csv, write_json, write_structures
 
 CHECKPOINT = "network.jsonl"
 """Name of the file by which an interrupted study goes on."""
@@ -127,7 +127,9 @@ def write_network(result: NetworkResult, out: Path) -> dict[str, Any]:
     for attributes in [*(d for _, d in plain.nodes(data=True)), *(d for _, _, d in plain.edges(data=True))]:
         del attributes["structure"]
     nx.write_graphml(plain, out / "network.graphml")
-    _draw(result, out / "network.png")
+    draw_network(
+        result.landscape, result.completeness, result.oracle_minima, result.oracle_saddles, out / "network.png"
+    )
     return headline
 
 
@@ -159,39 +161,3 @@ def _told(structure: Atoms, kind: str, number: int, energy: float) -> Atoms:
     told = structure.copy()
     told.info = {"kind": kind, "number": number, "energy": energy}
     return told
-
-
-def _draw(result: NetworkResult, path: Path) -> None:
-    """Minima as discs, coloured by energy and larger the more saddles lead from them; joined where a saddle does."""
-    landscape = result.landscape
-    graph = nx.Graph(landscape.graph())
-    places = nx.spring_layout(graph, seed=1, k=1.6 / np.sqrt(max(len(graph), 1)), iterations=200)
-    figure, axes = new_figure(7.0, 5.6)
-    axes.set_axis_off()
-    energies = landscape.energies - landscape.energies.min()
-    degree = np.array([graph.degree(k) for k in range(len(landscape.minima))])
-    crowded = min(1.0, (60 / max(len(graph), 1)) ** 0.5)
-    nx.draw_networkx_edges(
-        graph, places, ax=axes, edge_color=BAND, width=0.4 + 0.8 * crowded, alpha=0.35 + 0.5 * crowded
-    )
-    discs = axes.scatter(
-        [places[k][0] for k in range(len(energies))],
-        [places[k][1] for k in range(len(energies))],
-        s=(40 + 25 * degree) * crowded,
-        c=energies,
-        cmap="viridis_r",
-        norm=Normalize(0.0, max(float(energies.max()), 1e-6)),
-        edgecolors="white",
-        linewidths=0.5,
-        zorder=2,
-    )
-    centre = places[landscape.lowest]
-    size = (40 + 25 * degree[landscape.lowest]) * crowded + 60
-    axes.scatter(centre[0], centre[1], s=size, facecolors="none", edgecolors=ACCENT, linewidths=1.8, zorder=3)
-    if len(graph) <= 25:
-        for k, place in places.items():
-            axes.annotate(str(k), place, ha="center", va="center", fontsize=7, color=INK, zorder=4)
-    figure.colorbar(discs, ax=axes, label="energy above the lowest minimum (ringed), eV", shrink=0.8, pad=0.01)
-    share = f"{len(landscape.minima)} minima, {len(landscape.joining)} saddles between them"
-    axes.set_title(f"{share}; completeness {result.completeness:.2f}", fontsize=10, color=INK)
-    write_figure(path, figure)

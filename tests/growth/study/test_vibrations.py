@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from growth.emt import EMTModel
+from growth.energy_model import CommitteeModel
 from growth.errors import InputError
 from growth.kinetics import PLANCK
 from growth.lennard_jones import LennardJonesModel
@@ -66,6 +67,27 @@ def test_a_diatomic_has_the_frequency_of_its_reduced_mass() -> None:
     along = found.modes[0, 1] - found.modes[0, 0]
     bond = found.relaxed.structure.positions[1] - found.relaxed.structure.positions[0]
     assert np.linalg.norm(np.cross(along, bond)) < 1e-6
+
+
+class SpringCommittee(Springs):
+    """What a learned committee offers."""
+
+    def member(self, index: int) -> "SpringCommittee":
+        return SpringCommittee(self.k[index])
+
+    def where_few_move(self, structures: Sequence[Atoms]) -> Prediction:
+        return self(structures)
+
+
+def test_a_committee_gives_a_std() -> None:
+    pair = Atoms("Cu2", [[0, 0, 0], [0, 0, 2.0]])
+    found = vibrations(pair, CommitteeModel(SpringCommittee(36.0, 49.0)), VibrationSettings(fmax=1e-6), RNG)
+    each = np.sqrt(np.array([36.0, 49.0]) * 2 / pair.get_masses()[0]) * units.second / (2 * np.pi)
+    assert found.frequencies_std == pytest.approx([each.std()], rel=1e-4)
+    assert found.free_energy_std is not None
+    assert found.free_energy_std[0] == pytest.approx(0.5 * PLANCK * each.std(), rel=1e-4)
+    alone = vibrations(pair, CommitteeModel(SpringCommittee(36.0)), VibrationSettings(), RNG)
+    assert alone.frequencies_std is None
 
 
 @pytest.mark.parametrize(
