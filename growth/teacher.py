@@ -8,19 +8,17 @@ import json
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from ase import Atoms
 from ase.calculators.calculator import BaseCalculator
 from ase.data import chemical_symbols
 from pydantic import Field, field_validator
 
+import learner  # its names are loaded when first used, and torch with them
 from growth.damage import model_problem
 from oracle import Method
 from oracle.method import Numerics
-
-if TYPE_CHECKING:
-    from learner import Committee
 
 DEFINING = ("architecture", "network", "species", "channels", "e0", "weights_sha256")
 """Entries of a model's header that say what surface it is."""
@@ -54,9 +52,7 @@ class ModelMethod(Method):
         return sorted(set(symbols) - {chemical_symbols[z] for z in _header(self.path)["species"]})
 
     def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
-        from learner import KosselCalculator  # torch, which only the process that labels needs
-
-        return KosselCalculator(_committee(self.path, str(_header(self.path)["weights_sha256"])))
+        return learner.KosselCalculator(_committee(self.path, str(_header(self.path)["weights_sha256"])))
 
 
 def _header(path: Path) -> dict[str, Any]:
@@ -76,11 +72,9 @@ def _header(path: Path) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=2)
-def _committee(path: Path, weights_sha256: str) -> "Committee":
+def _committee(path: Path, weights_sha256: str) -> "learner.Committee":
     """A committee, loaded once in the process that labels."""
-    from learner import Committee
-
-    return Committee.load(path)
+    return learner.Committee.load(path)
 
 
 Method.kinds["model"] = ModelMethod

@@ -12,6 +12,7 @@ from ase import Atoms
 from growth.energy_model import CommitteeModel
 from growth.errors import NoSitesError
 from growth.initial_set import PretrainSettings
+from growth.known_region import from_adatom
 from growth.pretraining import labelling_by, pretrained
 from growth.promising import Relaxations
 from growth.proposals import Proposer
@@ -75,8 +76,7 @@ class SurrogateWorker:
         except NoSitesError as error:
             return error.structures
         assert self._committee is not None
-        surroundings = self._committee.features([site.structure for site in proposal.sites])
-        return replace(proposal, features=np.array([atoms[-1] for atoms in surroundings], dtype=np.float32))
+        return replace(proposal, features=features_of_last(self._committee, [s.structure for s in proposal.sites]))
 
     def assess(self, version: int, files: Files, structures: Sequence[Atoms]) -> list[Relaxed]:
         """What model `version` (its `files`) says of structures as they are."""
@@ -164,6 +164,18 @@ class LearnerWorker:
 
     def close(self) -> None:
         """Nothing is held between calls."""
+
+
+def features_of_last(committee: Committee, structures: Sequence[Atoms]) -> np.ndarray:
+    """What the surroundings of the last atom look like to the networks, (n_structures, n_features).
+
+    Of a cluster only what the last atom's energy depends on is looked at, so the cost does not grow with it.
+    """
+    seen = []
+    for structure in structures:
+        near = np.linalg.norm(from_adatom(structure), axis=1) <= committee.reach / 2
+        seen.append(structure if structure.pbc.any() else structure[near])
+    return np.array([atoms[-1] for atoms in committee.features(seen)], dtype=np.float32)
 
 
 def model_of(files: Files) -> tuple[Committee, SiteHead | None]:

@@ -10,6 +10,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.cluster import Icosahedron
 
 from growth.config import Config, check_settings, load_config
 from growth.errors import InputError
@@ -18,7 +19,7 @@ from growth.oracle_worker import OracleWorker
 from growth.pretraining import labelling_by, on_scale_of, pretrained
 from growth.run import launch
 from growth.sites import with_adatom
-from growth.workers import LearnerWorker, model_of
+from growth.workers import LearnerWorker, features_of_last, model_of
 from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, evaluate, train
 from oracle import Dataset, FailedLabel, LabelSettings, Method, label
 from oracle.identity import hash_of
@@ -192,3 +193,12 @@ def test_a_campaign_learns_from_a_model_and_before_that_from_a_cheap_method(mode
     structures = [structure for structure in dataset.structures() if len(structure) > 1]
     energies = [structure.get_potential_energy(force_consistent=True) for structure in structures]
     np.testing.assert_allclose(energies, labelled(structures).energies, atol=1e-6)
+
+
+def test_features_of_the_last_atom_are_those_in_the_whole(model: Path) -> None:
+    """Though of a large cluster only the part within its reach is looked at."""
+    committee, cluster = Committee.load(model), Icosahedron("Al", 5, latticeconstant=4.0)
+    grown = with_adatom(cluster, "Al", cluster.positions[np.argmax(cluster.positions[:, 0])] * 1.15)
+    assert np.linalg.norm(grown.positions - grown.positions[-1], axis=1).max() > committee.reach / 2
+    own = features_of_last(committee, [grown])
+    np.testing.assert_allclose(own[0], committee.features([grown])[0][-1], rtol=1e-4, atol=1e-6)
