@@ -46,7 +46,12 @@ def spans(page: Path) -> str:
 
 def blocks(page: Path) -> list[Block]:
     """All of a page."""
-    found = FENCE.finditer(page.read_text())
+    return blocks_of(page.read_text())
+
+
+def blocks_of(text: str) -> list[Block]:
+    """All of a piece of a page."""
+    found = FENCE.finditer(text)
     return [Block(each["language"], each["title"], each["text"], each["why"]) for each in found]
 
 
