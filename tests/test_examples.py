@@ -90,7 +90,7 @@ def test_every_example_is_tested_and_on_the_page() -> None:
     assert all(len(path.read_text().splitlines()) <= 60 for path in EXAMPLES.glob("*.py"))
 
 
-def test_the_notebook_runs_and_is_kept_with_what_it_showed(tmp_path: Path) -> None:
+def test_the_notebook_runs_and_is_kept_with_what_it_showed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     nbformat, nbclient = pytest.importorskip("nbformat"), pytest.importorskip("nbclient")
     kept = nbformat.read(NOTEBOOK, as_version=4)
     nbformat.validate(kept)
@@ -98,7 +98,7 @@ def test_the_notebook_runs_and_is_kept_with_what_it_showed(tmp_path: Path) -> No
     assert NOTEBOOK.stat().st_size < 500_000
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
     assert sum("image/png" in output.get("data", {}) for cell in code for output in cell.outputs) >= 3
-    os.environ["PYTHONPATH"] = str(ROOT)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
     (tmp_path / "docs").symlink_to(ROOT / "docs")
     where = {"metadata": {"path": tmp_path}}
     nbclient.NotebookClient(kept, timeout=300, kernel_name="python3", resources=where).execute()
