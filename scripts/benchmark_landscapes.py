@@ -34,6 +34,7 @@ from growth.energy_model import CountingModel
 from growth.ground_state import GroundStateSettings, find_ground_states
 from growth.lennard_jones import LennardJonesModel
 from growth.saddles import SaddleSettings
+from growth.study.alignment import superposition
 from growth.study.barriers import BarrierSettings, barrier, write_barrier
 from growth.study.disconnectivity import DisconnectivitySettings, disconnectivity, write_disconnectivity
 from growth.study.exploration import NetworkSettings
@@ -205,45 +206,46 @@ def end_of(element: str, kind: str) -> Atoms:
 
 
 def surfaces(out: Path, work: Path, seed: int, smoke: bool) -> Record:
-    """Barriers of hop and exchange, each by a band between its ends and as the network's saddle nearest to that."""
+    """Barriers of hop and exchange, by a band between the ends and by the network, which has no end states."""
     found: Record = {"seed": seed}
+    work.mkdir(parents=True, exist_ok=True)
     for element in list(BARRIERS)[: 1 if smoke else 2]:
-        model, began = EMTModel([element]), time.process_time()
-        bands = {}
+        model, name, began = CountingModel(EMTModel([element])), element.lower(), time.process_time()
+        bands, tops = {}, {}
         for kind in list(BARRIERS[element])[: 1 if smoke else 2]:
-            band = barrier(
-                (slab(element), end_of(element, kind)), model, BarrierSettings(), np.random.default_rng(seed)
-            )
-            bands[kind] = write_barrier(band, out / f"{element.lower()}-{kind}")
-        band_seconds, began = time.process_time() - began, time.process_time()
+            ends = slab(element), end_of(element, kind)
+            band = barrier(ends, model, BarrierSettings(), np.random.default_rng(seed))
+            bands[kind], tops[kind] = write_barrier(band, out / f"{name}-{kind}"), band.images[band.highest]
+        band_seconds = time.process_time() - began
         climbs = SaddleSettings(radius=None, fmax=0.01, ceiling=1.5, max_calls=400)
-        searches = {"max_searches": 8} if smoke else {"max_searches": 192, "searches_per_minimum": 192}
         settings = NetworkSettings(
-            most_neighbours=4, missing=0.01, window=0.01, vibrations=not smoke, saddles=climbs, **searches
+            max_searches=8 if smoke else 192,
+            searches_per_minimum=192,
+            most_neighbours=4,
+            missing=0.01,
+            window=0.01,
+            vibrations=not smoke,
+            saddles=climbs,
         )
-        work.mkdir(parents=True, exist_ok=True)
-        checkpoint = work / f"{element.lower()}-{seed}-{CHECKPOINT}"
-        result = network(
-            slab(element), model, settings, np.random.default_rng(seed), progress=say, checkpoint=checkpoint
-        )
-        headline = write_network(result, out / f"{element.lower()}-network")
-        saddles = result.landscape.saddles
-        base = result.landscape.minima[0].energy
-        by_network = {
-            kind: min(
-                (s.energy - base for s in saddles), key=lambda e: abs(e - bands[kind]["barrier_eV"]), default=None
-            )
-            for kind in bands
-        }
+        effort, checkpoint = Effort(work / f"{name}-{seed}.json", model), work / f"{name}-{seed}-{CHECKPOINT}"
+        rng = np.random.default_rng(seed)
+        result = network(slab(element), model, settings, rng, progress=effort, checkpoint=checkpoint)
         found[element] = {
-            **headline,
+            **write_network(result, out / f"{name}-network"),
             "outcomes": dict(result.outcomes),
             "bands": bands,
-            "network": by_network,
+            "network": {kind: height_at(tops[kind], result) for kind in bands},
             "band_seconds": band_seconds,
-            "seconds": time.process_time() - began,
+            "seconds": effort.so_far()["seconds"],
         }
     return found
+
+
+def height_at(top: Atoms, result: NetworkResult) -> float | None:
+    """How high the network's saddle of this shape (to 0.3 Å) lies above its lowest minimum, eV; None if it has none."""
+    landscape = result.landscape
+    alike = (s.energy for s in landscape.saddles if superposition(top, s.structure, 0.3) is not None)
+    return min((energy - landscape.energies.min() for energy in alike), default=None)
 
 
 PARTS: dict[str, Callable[[Path, Path, int, bool], Record]] = {"lj7": lj7, "lj13": lj13, "surfaces": surfaces}
@@ -348,7 +350,7 @@ def _page_surfaces(r: Record) -> list[str]:
         f"4 × 4 × 5 slabs, two layers fixed, forces to 0.01 eV/Å, seed {r['seed']}. The network starts from one adatom "
         "and "
         "has no end states to go by: hop and exchange lead to a copy of the same minimum, so they are degenerate "
-        "rearrangements of one node.",
+        "rearrangements of one node, known by the shape of their saddles.",
         "",
         *table(["process", "known, eV", "network, eV", "elastic band, eV", "batched calls of the band"], rows),
         *notes,
