@@ -30,7 +30,7 @@ class NetworkResult:
         n_searches: in all. outcomes: how many ended how.
         in_window: numbers of the minima that were to be searched from, lowest first.
         missing: (n_in_window,), for each of these the chance that one more successful search finds a new saddle; 1
-            where none was made.
+            where none was made. searched: (n_in_window,), how many were made.
         unseen_saddles: saddles that searches so far imply but have not found, around the minima that were searched;
             a lower bound (Chao).
         oracle_minima, oracle_saddles: eV, by number; nan where a label failed.
@@ -41,6 +41,7 @@ class NetworkResult:
     outcomes: Counter[str]
     in_window: list[int]
     missing: np.ndarray
+    searched: np.ndarray
     unseen_saddles: float
     oracle_minima: dict[int, float]
     oracle_saddles: dict[int, float]
@@ -86,6 +87,7 @@ def network(
         outcomes=known.outcomes,
         in_window=inside,
         missing=np.array([known.missing_from(k) for k in inside]),
+        searched=np.array([known.n_searches[k] for k in inside]),
         unseen_saddles=unseen(counts, np.ones(len(counts)))[0] if len(counts) else float("nan"),
         oracle_minima={k: float(e) for k, e in zip(asked, answers, strict=False)},
         oracle_saddles={k: float(e) for k, e in zip(between, answers[len(asked) :], strict=False)},
@@ -107,7 +109,7 @@ def write_network(result: NetworkResult, out: Path) -> dict[str, Any]:
         "lowest_eV": lowest,
         "searches": result.n_searches,
         "minima_in_window": len(result.in_window),
-        "minima_searched": int((result.missing < 1).sum()),
+        "minima_searched": int((result.searched > 0).sum()),
         "completeness": result.completeness,
         "unseen_saddles_at_least": result.unseen_saddles,
     }

@@ -142,7 +142,7 @@ def _graph(landscape: Landscape, axes: Axes) -> PathCollection:
         linewidths=0.5,
         zorder=2,
     )
-    centre = places[landscape.lowest]
-    size = (40 + 25 * degree[landscape.lowest]) * crowded + 60
-    axes.scatter(centre[0], centre[1], s=size, facecolors="none", edgecolors=ACCENT, linewidths=1.8, zorder=3)
+    x, y = places[landscape.lowest]
+    size, colour = (40 + 25 * degree[landscape.lowest]) * crowded, discs.to_rgba(0.0)
+    axes.scatter(x, y, s=size + 30, color=[colour], edgecolors=ACCENT, linewidths=1.8, zorder=3)
     return discs

@@ -34,4 +34,5 @@ def made(
 def result_of(landscape: Landscape) -> NetworkResult:
     """As if it had been found."""
     inside = list(range(len(landscape.minima)))
-    return NetworkResult(landscape, 10, Counter({"known saddle": 10}), inside, np.full(len(inside), 0.1), 1.0, {}, {})
+    missing, searched = np.full(len(inside), 0.1), np.full(len(inside), 9)
+    return NetworkResult(landscape, 10, Counter({"known saddle": 10}), inside, missing, searched, 1.0, {}, {})
