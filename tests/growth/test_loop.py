@@ -612,7 +612,7 @@ def test_a_label_that_contradicts_takes_a_walker_back(tmp_path: Path, monkeypatc
     slow_oracle(monkeypatch)
     asked = counted_labels(monkeypatch)
     run = tmp_path / "run"
-    launch(small(*FAR, "ask.force_tolerance=0.02", "ask.max_attempts=1"), run)
+    launch(small(*FAR, "ask.force_tolerance=0.02", "ask.max_attempts=1", "ask.stop_beyond=null"), run)
     events = events_of(run)
     back = [k for k, event in enumerate(events) if event["fate"] == "rolled_back"]
     assert back
