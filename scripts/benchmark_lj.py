@@ -25,6 +25,7 @@ from growth.emt import EMTModel
 from growth.energy_model import CountingModel
 from growth.ground_state import GroundStateSettings, Visit, find_ground_states
 from growth.lennard_jones import LennardJonesModel
+from growth.study.known_minima import FIRST, LENNARD_JONES
 from oracle.durable import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -32,15 +33,8 @@ EPSILON, SIGMA = 0.1, 2.5
 """eV and Å: the size of a metal's bonds, for which the defaults of relaxation are meant. Results are in ε."""
 TOLERANCE = 1e-4
 """ε."""
-KNOWN = {
-    3: -3.0, 4: -6.0, 5: -9.103852, 6: -12.712062, 7: -16.505384, 8: -19.821489, 9: -24.113360, 10: -28.422532,
-    11: -32.765970, 12: -37.967600, 13: -44.326801, 14: -47.845157, 15: -52.322627, 16: -56.815742, 17: -61.317995,
-    18: -66.530949, 19: -72.659782, 20: -77.177043, 21: -81.684571, 22: -86.809782, 23: -92.844472, 24: -97.348815,
-    25: -102.372663, 26: -108.315616, 27: -112.873584, 28: -117.822402, 29: -123.587371, 30: -128.286571,
-    31: -133.586422, 32: -139.635524, 33: -144.842719, 34: -150.044528, 35: -155.756643, 36: -161.825363,
-    37: -167.033672, 38: -173.928427,
-}  # fmt: skip
-"""ε; global minima in the Cambridge Cluster Database (Wales & Doye, J. Phys. Chem. A 101, 5111 (1997)). Judges only."""
+KNOWN = dict(enumerate(LENNARD_JONES, start=FIRST))
+"""ε, by size."""
 Record = dict[str, Any]
 
 

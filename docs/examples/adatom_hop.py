@@ -1,7 +1,7 @@
 """An adatom hops on Al(100): an elastic band with ASE, on two models of this repository.
 
 One has learnt from clusters only, the other from 18 slabs besides. Density-functional theory (GPAW, the method of both)
-had 0.446 eV at the saddle that a surrogate of that campaign found (docs/results/al100.md). The std is that of the members.
+had 0.446 eV at the saddle that a surrogate of that campaign found (docs/results/al100.md). Std is the members'.
 """
 
 from pathlib import Path

@@ -133,9 +133,12 @@ def _vibrations(subject: Subject, means: Means, out: Path) -> dict[str, Any]:
 def _surfaces(subject: Subject, means: Means, out: Path) -> dict[str, Any]:
     """Of the element's own crystal; of the subject too where it is a slab."""
     result = surface_energies(subject.species[0], means.model, means.settings, means.oracle, means.say)
-    grown = (
-        grown_surface_energy(subject.crystal, means.model, means.say) if kind_of(subject.crystal) == "slab" else None
-    )
+    grown = None
+    if kind_of(subject.crystal) == "slab":
+        try:
+            grown = grown_surface_energy(subject.crystal, means.model, means.say)
+        except InputError as error:
+            means.say(f"no surface energy of the slab itself: {error}")
     return write_surfaces(result, out, grown)
 
 
