@@ -143,6 +143,6 @@ def _graph(landscape: Landscape, axes: Axes) -> PathCollection:
         zorder=2,
     )
     x, y = places[landscape.lowest]
-    size, colour = (40 + 25 * degree[landscape.lowest]) * crowded, discs.to_rgba(0.0)
-    axes.scatter(x, y, s=size + 30, color=[colour], edgecolors=ACCENT, linewidths=1.8, zorder=3)
+    size, colour = (40 + 25 * degree[landscape.lowest]) * crowded, discs.to_rgba(np.zeros(1))
+    axes.scatter(x, y, s=size + 30, color=colour, edgecolors=ACCENT, linewidths=1.8, zorder=3)
     return discs
