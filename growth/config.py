@@ -132,7 +132,7 @@ class Config(Section):
 
     name: str = Field("run", max_length=200, description="of the campaign, and of its folder below runs/")
     seed: int = Field(0, ge=0, lt=2**63, description="random seed of the campaign")
-    pool: Literal["ray", "serial"] = "ray"
+    pool: Literal["ray", "serial"] = Field("ray", description="actors on a cluster, or all in this one process")
     deterministic: bool = Field(
         False,
         description="one step of every walker at a time, and answers in the order of the questions: the same crystals "

@@ -1,4 +1,4 @@
-"""The reference pages, written from the code itself: docs/config.md (every setting) and docs/api.md (every public name).
+"""The reference pages, written from the code itself: docs/config.md (settings) and docs/api.md (public names).
 
     python scripts/make_reference.py [--check]
 
@@ -16,14 +16,14 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from growth.config import Config
 from growth.study.command import STUDIES
 from oracle.gpaw_method import PRESETS
 from oracle.methods import Method
 
+ROOT = Path(__file__).resolve().parents[1]
 PUBLIC = {
     "oracle": "labels, datasets",
     "learner": "networks, training, an ASE calculator",
@@ -61,7 +61,7 @@ def settings_page() -> str:
         "# Settings",
         "",
         "Every setting of a campaign's YAML file, of a method file, and of `kossel study --set`. Written by",
-        "`python scripts/make_reference.py`; `kossel schema` prints the same of a campaign as JSON schema, for editors.",
+        "`python scripts/make_reference.py`; `kossel schema` prints those of a campaign as JSON schema, for editors.",
         "",
         "## A campaign",
         "",
@@ -73,7 +73,8 @@ def settings_page() -> str:
     ]
     for kind, method in Method.kinds.items():
         lines += ["", f"### {kind}", "", first_line(method), "", *table(method)]
-    lines += ["", f"Presets of `gpaw`: {', '.join(f'`{name}` = {values}' for name, values in PRESETS.items())}.", "", "## Studies"]
+    presets = ", ".join(f"`{name}` = {values}" for name, values in PRESETS.items())
+    lines += ["", f"Presets of `gpaw`: {presets}.", "", "## Studies"]
     for name, study in STUDIES.items():
         lines += ["", f"### {name}", "", study.question, "", *table(study.settings)]
     return "\n".join(lines) + "\n"
@@ -111,7 +112,7 @@ def described(field: FieldInfo) -> str:
     choices = [str(choice) for choice in get_args(field.annotation) if isinstance(choice, str)]
     told = (field.description or "").replace("|", "\\|").replace("\n", " ")
     listed = " \\| ".join(choices)
-    return f"{told} ({listed})" if choices and len(choices) < 12 else told
+    return f"{told} ({listed})".strip() if choices and len(choices) < 12 else told
 
 
 def names_page() -> str:
@@ -119,7 +120,7 @@ def names_page() -> str:
     lines = [
         "# Python",
         "",
-        "Public names with what they take and give back; units and shapes are in the docstrings (`help(name)`). Written by",
+        "Public names with what they take; units and shapes are in the docstrings (`help(name)`). Written by",
         "`python scripts/make_reference.py`. How they fit together: [architecture.md](architecture.md).",
     ]
     for module, about in PUBLIC.items():
