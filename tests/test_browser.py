@@ -240,7 +240,7 @@ def test_a_script_that_is_slipped_in_does_not_run(opened: Reader) -> None:
     opened.page.evaluate("document.body.lastElementChild.remove(), document.body.lastElementChild.remove()")
 
 
-@pytest.mark.parametrize("width", [360, 390, 768])
+@pytest.mark.parametrize("width", [360, 768])
 def test_no_width_makes_the_page_scroll_sideways(browser: Any, address: str, width: int) -> None:
     reader = Reader(browser, address, viewport={"width": width, "height": 800}, has_touch=True, is_mobile=True)
     for _ in range(2):

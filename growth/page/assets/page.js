@@ -162,9 +162,9 @@
     $("slider").setAttribute("aria-valuetext", `step ${stepNow()}, ${atoms.length} atoms`);
   }
 
-  function showPlots() {
+  function shownStep() {
     const w = growth[state.walker];
-    drawEnergy(data, { walker: w ? w.walker : -1, step: state.structure === null ? stepNow() : -1 }, goTo);
+    return { walker: w ? w.walker : -1, step: state.structure === null ? stepNow() : -1 };
   }
 
   function formula(atoms) {
@@ -247,7 +247,7 @@
 
   function refresh() {
     show();
-    showPlots();
+    moveRing(data, shownStep());
   }
 
   function stepBy(n) {
@@ -300,7 +300,7 @@
   }
 
   function everyPlot() {
-    showPlots();
+    drawEnergy(data, shownStep(), goTo);
     drawParity(data, goToPoint);
     drawHonest(data, goToPoint);
     drawPromises(data, $("quantity").value, goTo);

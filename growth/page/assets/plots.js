@@ -56,8 +56,8 @@ const guide = (x, y, more = {}) => ({
 });
 
 function drawEnergy(data, shown, onStep) {
-  const grows = data.energies.every((e) => e.kind === "attach");
-  const x = (e) => (grows ? e.n_atoms : e.step);
+  const x = xOfSteps(data)[1];
+  const size = data.energies.length > 300 ? 4 : 7;
   const traces = [];
   for (const { walker } of data.walkers) {
     const own = data.energies.filter((e) => e.walker === walker);
@@ -71,19 +71,32 @@ function drawEnergy(data, shown, onStep) {
     traces.push({
       x: own.map(x), y: own.map((e) => e.energy_ev_per_atom), name: `walker ${walker}`, legendgroup: walker, mode: "lines+markers",
       line: { color: line, width: 1.6 },
-      marker: { size: 7, color: own.map((e) => (e.fate === "accepted" ? colour("paper") : line)), line: { color: line, width: 1.5 } },
+      marker: { size, color: own.map((e) => (e.fate === "accepted" ? colour("paper") : line)), line: { color: line, width: 1.5 } },
       customdata: own.map((e) => ({ walker: e.walker, step: e.step })),
       text: own.map((e) => `walker ${e.walker}, step ${e.step}: ${e.n_atoms} atoms<br>${signed(e.energy_ev_per_atom, 4)} eV/atom` +
         `${e.std_mev_per_atom === null ? "" : ` ± ${e.std_mev_per_atom.toFixed(1)} meV/atom`}<br>${escaped(e.fate)}${e.reason ? `: ${escaped(e.reason)}` : ""}`),
       hovertemplate: "%{text}<extra></extra>",
     });
   }
+  draw("plot-energy", traces, layout(xOfSteps(data)[0], "energy per atom (eV)", { shapes: ring(data, shown) }), onStep);
+}
+
+// What the steps are plotted against: size where every step adds an atom.
+function xOfSteps(data) {
+  return data.energies.every((e) => e.kind === "attach") ? ["atoms in the crystal", (e) => e.n_atoms] : ["step", (e) => e.step];
+}
+
+// A ring around the step that is shown; to move it is much cheaper than to draw the plot anew.
+function ring(data, shown) {
   const now = data.energies.find((e) => e.walker === shown.walker && e.step === shown.step);
-  if (now) {
-    traces.push({ x: [x(now)], y: [now.energy_ev_per_atom], guide: true, mode: "markers", hoverinfo: "skip", showlegend: false,
-      marker: { size: 15, symbol: "circle-open", color: colour("ink"), line: { width: 2.5 } } });
-  }
-  draw("plot-energy", traces, layout(grows ? "atoms in the crystal" : "step", "energy per atom (eV)"), onStep);
+  if (!now) return [];
+  const size = { type: "circle", xsizemode: "pixel", ysizemode: "pixel", x0: -8, x1: 8, y0: -8, y1: 8 };
+  return [{ ...size, xanchor: xOfSteps(data)[1](now), yanchor: now.energy_ev_per_atom, line: { color: colour("ink"), width: 2.5 } }];
+}
+
+function moveRing(data, shown) {
+  const place = document.getElementById("plot-energy");
+  if (place.classList.contains("js-plotly-plot")) Plotly.relayout(place, { shapes: ring(data, shown) });
 }
 
 function errorText(e) {

@@ -142,6 +142,7 @@ def test_licences_of_what_is_inside_are_inside(page: Page) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_500_steps_of_two_growing_crystals_are_below_10_mb(tmp_path: Path) -> None:
     run = imitate(tmp_path / "run", n_steps=500, asked=3)
     written = write_report(run, tmp_path / "page.html")
@@ -181,6 +182,14 @@ def test_a_run_of_which_little_is_there_is_told(run: Path, tmp_path: Path, lost:
     assert ("Finished" in words) == ("certificate.json" not in lost)
 
 
+def test_growth_without_an_oracle_is_told(tmp_path: Path) -> None:
+    alone = ["ask.arm=nothing", "initial.n=0", "certificate={path_steps: 0, label_final: false}"]
+    words = page_of(imitate(tmp_path / "run", walkers=1, asked=0, finished=False, overrides=alone)).words
+    assert "One Al crystal grew" in words
+    assert "the oracle was not asked" in words
+    assert "No label failed." in words
+
+
 def test_a_damaged_log_is_told_and_the_rest_shown(run: Path, tmp_path: Path) -> None:
     part = tmp_path / "run"
     shutil.copytree(run, part)
@@ -217,6 +226,24 @@ def test_what_is_no_run_is_refused(tmp_path: Path, run: Path) -> None:
     shutil.copytree(run, tmp_path / "run")
     (tmp_path / "run" / "config.yaml").write_text("growth: [")
     with pytest.raises(InputError, match=r"config\.yaml"):
+        write_report(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("certificate.json", '{"n_steps": 3}'),
+        ("certificate.json", '{"final": [{}]}'),
+        ("metrics.jsonl", '{"what": "error"}\n'),
+        ("metrics.jsonl", '{"what": "model", "version": 1, "promoted": true}\n'),
+        ("events.jsonl", '{"walker": 0, "step": 1, "fate": "accepted", "n_atoms": 15}\n'),
+        ("seed.json", "[]"),
+    ],
+)
+def test_files_of_another_shape_are_one_line(run: Path, tmp_path: Path, name: str, content: str) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(InputError):
         write_report(tmp_path / "run")
 
 
