@@ -129,6 +129,12 @@ def _label_settings(timeout: float, ranks: int = 1) -> Any:
     return check_settings(LabelSettings, {"timeout_s": timeout, "n_ranks": ranks}, "--timeout, --ranks")
 
 
+def _method(path: Path) -> Any:
+    from growth.teacher import Method  # which makes Kossel's own models a kind of method
+
+    return Method.load(path)
+
+
 def _report_labels(summary: Mapping[str, Any]) -> None:
     """Print the counts of a labelling; exit code 1 where labels failed."""
     typer.echo(json.dumps(summary, indent=1))
@@ -168,10 +174,9 @@ def label(
 ) -> None:
     """Label structures with a method; what the dataset has already is skipped. Exit code 1: some labels failed."""
     from oracle.campaign import label_file
-    from oracle.methods import Method
 
     settings = _label_settings(timeout, ranks)
-    summary = label_file(structures, Method.load(method), dataset, settings, progress=typer.echo)
+    summary = label_file(structures, _method(method), dataset, settings, progress=typer.echo)
     _report_labels(summary)
 
 
@@ -199,12 +204,12 @@ def make_dataset(
     from growth.make_dataset import make_dataset as make
     from growth.oracle_pool import open_oracle_pool
     from growth.process import absolute, n_cores
-    from oracle import LabelSettings, Method
+    from oracle import LabelSettings
 
     settings = BenchmarkSettings(
         benchmark, limit, parse_sizes(sizes), seed, parse_lattice_constants(lattice_constant or []), qm9
     )
-    surface, directory = Method.load(method), absolute(out, "--out")
+    surface, directory = _method(method), absolute(out, "--out")
 
     def open_pool(n_chunks: int, logs: Path, cache: Path | None) -> Any:
         return open_oracle_pool(surface, LabelSettings(), min(workers or n_cores(), n_chunks), logs, cache)
@@ -246,9 +251,8 @@ def dataset_import(
 ) -> None:
     """Take labelled structures from a file into a dataset; --method says which energy surface they are on."""
     from oracle.campaign import import_labelled
-    from oracle.methods import Method
 
-    added = import_labelled(source, directory, Method.load(method), energy_key, forces_key)
+    added = import_labelled(source, directory, _method(method), energy_key, forces_key)
     typer.echo(f"{added} structures added to {directory}")
 
 
@@ -272,11 +276,10 @@ def dataset_relabel(
     ranks: Ranks = 1,
 ) -> None:
     """Label the same structures by another method; the same command resumes. Exit code 1: some labels failed."""
-    from oracle.methods import Method
     from oracle.relabel import relabel
 
     settings = _label_settings(timeout, ranks)
-    _report_labels(relabel(directory, Method.load(method), out, settings, progress=typer.echo))
+    _report_labels(relabel(directory, _method(method), out, settings, progress=typer.echo))
 
 
 @dataset_app.command("split")
@@ -301,9 +304,8 @@ def dataset_retry(
 ) -> None:
     """Label again what failed. Exit code 1: some failed again."""
     from oracle.campaign import retry_failed
-    from oracle.methods import Method
 
-    summary = retry_failed(directory, Method.load(method), _label_settings(timeout), progress=typer.echo)
+    summary = retry_failed(directory, _method(method), _label_settings(timeout), progress=typer.echo)
     _report_labels(summary)
 
 
