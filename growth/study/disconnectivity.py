@@ -18,13 +18,18 @@ from growth.errors import InputError
 from growth.study.network import NetworkResult
 from growth.study.results import ACCENT, BAND, INK, new_figure, write_csv, write_figure, write_json
 
+FEW = 30
+"""Minima up to which they are numbered in the figure and branches meet exactly where they do."""
+
 
 class DisconnectivitySettings(BaseModel):
     """How the graph is drawn; the tree itself has nothing to set."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
-    levels: int = Field(40, ge=0, description="energy levels at which branches meet in the figure; 0: where they do")
+    levels: int = Field(
+        40, ge=0, description="energy levels at which many branches meet in the figure; 0: where they do"
+    )
     drawn: int = Field(250, ge=1, description="the figure shows so many lowest minima")
     unit: float = Field(1.0, gt=0, description="energy unit of the figure, eV")
     unit_name: str = Field("eV", description="its name")
@@ -186,13 +191,14 @@ def _draw(result: DisconnectivityResult, path: Path) -> None:
     forks = [tree.energies[tree.ends_at(k)] for k in order if tree.ends_at(k) >= 0]
     top = max([*forks, landscape.energies[order].max()])
     top += 0.04 * (top - zero)
-    grid = np.linspace(zero, top, given.levels + 1) if given.levels else None
+    gathered = given.levels > 0 and len(order) > FEW
+    grid = np.linspace(zero, top, given.levels + 1) if gathered else None
     thin = float(np.clip(60 / max(len(order), 1), 0.7, 1.4))
     for k in order:
         xs, ys = _line_of(tree, k, place, grid, top)
         colour, width = (ACCENT, 1.6 * thin) if k == landscape.lowest else (INK, thin)
         axes.plot(xs, (np.array(ys) - zero) / unit, color=colour, lw=width, solid_joinstyle="round", zorder=2)
-    if len(order) > 30:
+    if len(order) > FEW:
         feet = [(tree.energies[k] - zero) / unit for k in order]
         axes.plot(range(len(order)), feet, ".", color=INK, ms=2.0, zorder=3)
     _draw_errors(result, place, axes)
@@ -201,7 +207,7 @@ def _draw(result: DisconnectivityResult, path: Path) -> None:
     axes.spines["bottom"].set_visible(False)
     axes.set_xticks([])
     axes.set_ylabel(f"energy above the lowest minimum, {given.unit_name}")
-    if len(order) <= 30:
+    if len(order) <= FEW:
         for k in order:
             axes.annotate(
                 str(k),
@@ -225,7 +231,8 @@ def _line_of(
         return [x, x], [low, top]
     height = float(tree.energies[fork])
     if grid is None:
-        return [x, x, place[int(tree.lowest[fork])]], [low, height, height]
+        bend = max(low, height - 0.02 * (top - float(tree.energies.min())))
+        return [x, x, place[int(tree.lowest[fork])]], [low, bend, height]
     upper = float(grid[min(int(np.searchsorted(grid, height)), len(grid) - 1)])
     lower = max(low, float(grid[max(int(np.searchsorted(grid, height)) - 1, 0)]))
     trunk = int(tree.lowest[tree.below(fork, upper)])
