@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 from growth.errors import InputError
 from growth.page.content import Content, content_of
 from growth.page.page import html_of
-from growth.page.run_files import signature
+from growth.page.run_files import read_run, signature
 from growth.run_directory import in_use
 
 HOST = "127.0.0.1"
@@ -34,7 +34,7 @@ class PageServer(ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, run: Path, port: int = 0) -> None:
-        content_of(run, live=True)  # what is no run is refused before anything is served
+        read_run(run)  # what is no run is refused before anything is served
         self.run, self.secret = run, secrets.token_urlsafe(16)
         self._one = threading.Lock()
         self._held, self._looked = False, -LOOK_S
