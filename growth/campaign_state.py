@@ -153,6 +153,7 @@ class Labels:
         difference = request.forces - label.get_forces(apply_constraint=False)
         line: dict[str, Any] = {
             "what": "error",
+            "uid": self.key(label),
             "group": request.group,
             "reason": request.structure.info["reason"],
             "n_atoms": len(label),

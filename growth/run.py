@@ -85,9 +85,12 @@ def launch(config: Config, run_dir: Path) -> None:
         workers = {role: pool.size(role) for role in ("oracle", "surrogate", "learner")}
         summary = summarise(run, elapsed, busy, workers, campaign.labels)
         plots = plot_run(run, certificate, crystals)
-        report = write_report(run.path)
+        try:
+            plots.append(write_report(run.path))
+        except InputError as error:
+            progress({"what": "say", "text": f"no report: {error}"})
         print_summary(progress.console, summary, certificate)
-        for path in (report, *plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
+        for path in (*plots, run.path / "grown", run.path / "sites", run.path / "dataset", run.path / "models"):
             progress.console.print(f"  {path}")
 
 

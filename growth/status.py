@@ -15,6 +15,7 @@ from growth.config import Config, load_config
 from growth.damage import CHECKPOINT, PREVIOUS, checkpoint, damage_of
 from growth.errors import InputError
 from growth.events import standing
+from growth.page.markup import duration
 from growth.run_directory import in_use, read_seed
 from oracle import Dataset
 from oracle.durable import DamageWarning, read_lines
@@ -148,11 +149,11 @@ def _busy(config: Config, state: Mapping[str, Any]) -> dict[str, float]:
 def print_status(console: Console, status: Mapping[str, Any]) -> None:
     """The same as a table."""
     table = Table(title=f"{status['name']}: {status['state']}", show_header=False)
-    ago = _duration(status["last_activity_s"])
+    ago = duration(status["last_activity_s"])
     where = f"process {status['pid']} on {status['host']}" if status["pid"] else "not begun"
     table.add_row("doing", f"{status['stage']}; last sign of life {ago} ago ({where})")
     if status["elapsed_s"] is not None:
-        table.add_row("growth so far", _duration(status["elapsed_s"]))
+        table.add_row("growth so far", duration(status["elapsed_s"]))
     for walker in status["walkers"]:
         energy = "" if walker["energy"] is None else f", {walker['energy'] / walker['n_atoms']:.4f} eV/atom"
         fate = f", last step {walker['fate']}" if walker["fate"] else ""
@@ -186,16 +187,3 @@ def _errors(of: Mapping[str, Any]) -> str:
         if of.get(key) is not None
     ]
     return ", ".join(told) or "not measured"
-
-
-def _duration(seconds: float) -> str:
-    """As people say it.
-
-    >>> _duration(7350), _duration(75), _duration(4)
-    ('2 h 2 min', '1 min 15 s', '4 s')
-    """
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60
-    if hours:
-        return f"{hours} h {minutes % 60} min"
-    return f"{minutes} min {whole % 60} s" if minutes else f"{whole} s"

@@ -321,7 +321,7 @@ def _page_lj13(r: Record) -> list[str]:
         f"zero where none was made). At least {r['unseen_saddles_at_least']:.0f} more saddles lie around the minima "
         "searched (Chao). 1510 minima are known in all (Doye & Massen, J. Chem. Phys. 122, 084105 (2005)).",
         "",
-        f"The gap to the second minimum is {r['gap_to_second_eV'] / EPSILON:.3f} ε.",
+        f"The gap to the second minimum is {r['gap_to_second_ev'] / EPSILON:.3f} ε.",
         "",
         "![Disconnectivity graph](landscapes/lj13/disconnectivity.png)",
         "![Network](landscapes/lj13/network.png)",
@@ -338,7 +338,7 @@ def _page_surfaces(r: Record) -> list[str]:
             by_network = given["network"][kind]
             found = "none" if by_network is None else f"{by_network:.4f}"
             rows.append(
-                [f"{element}(100) {kind}", f"{BARRIERS[element][kind]:.3f}", found, f"{band['barrier_eV']:.4f}", calls]
+                [f"{element}(100) {kind}", f"{BARRIERS[element][kind]:.3f}", found, f"{band['barrier_ev']:.4f}", calls]
             )
         notes.append(
             f"{element}: {given['searches']} searches, {given['saddles']} distinct saddles, completeness "

@@ -46,9 +46,17 @@ def place_of(error: Mapping[str, Any]) -> tuple[int, int] | None:
 def matched(errors: Sequence[Mapping[str, Any]], own: Sequence[Atoms]) -> list[Atoms | None]:
     """The labelled structure of each `error` line, or None where files do not tell.
 
-    Both were written in the same order, so the k-th error line of a reason, model version and size is about the k-th
-    labelled structure that has them; where there are not as many of either, no structure is named.
+    Lines name it by `uid`. Those of runs made before they did are told by order, since both were written in the same:
+    the k-th error line of a reason, model version and size is about the k-th labelled structure that has them; where
+    there are not as many of either, no structure is named.
     """
+    known = {structure.info.get("uid"): structure for structure in own}
+    named = [known.get(line["uid"]) if "uid" in line else None for line in errors]
+    by_order = iter(_by_order([line for line in errors if "uid" not in line], own))
+    return [name if "uid" in line else next(by_order) for name, line in zip(named, errors, strict=True)]
+
+
+def _by_order(errors: Sequence[Mapping[str, Any]], own: Sequence[Atoms]) -> list[Atoms | None]:
     waiting: dict[tuple[str, str, int], list[Atoms]] = defaultdict(list)
     for structure in own:
         waiting[_key(structure.info, len(structure))].append(structure)

@@ -11,7 +11,7 @@ from typing import Any
 
 from growth.errors import InputError
 from growth.page.content import Content, content_of
-from growth.page.html import text
+from growth.page.markup import text
 from oracle.durable import write_whole
 
 SCRIPTS = ("3Dmol-min.js", "plotly-basic.min.js", "viewer.js", "plots.js", "page.js")

@@ -9,7 +9,7 @@ import yaml
 from growth.page.crystals import Growth
 from growth.page.facts import Facts, energy_error
 from growth.page.findings import Finding, resume_command
-from growth.page.html import Safe, code, count, details, duration, number, paragraph, prose, table, text
+from growth.page.markup import Safe, code, count, details, duration, number, paragraph, prose, table, text
 from growth.page.run_files import RunFiles
 
 METHODS = {

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from growth.page.facts import Facts
-from growth.page.html import Safe, count, details, number, paragraph, table
+from growth.page.markup import Safe, count, details, number, paragraph, table
 from growth.page.run_files import RunFiles
 from growth.page.series import UNITS
 

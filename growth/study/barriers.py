@@ -148,30 +148,30 @@ def write_barrier(result: BarrierResult, out: Path) -> dict[str, Any]:
     """Write `barrier.json`, `.csv` (along the band), `.extxyz` (images, then minima between) and `.png`."""
     top = result.highest
     headline = {
-        "barrier_eV": result.barrier,
-        "barrier_std_eV": result.std(top),
-        "reverse_barrier_eV": result.reverse_barrier,
-        "reverse_barrier_std_eV": result.std(top, len(result.images) - 1),
-        "change_eV": float(result.energies[-1] - result.energies[0]),
+        "barrier_ev": result.barrier,
+        "barrier_ev_std": result.std(top),
+        "reverse_barrier_ev": result.reverse_barrier,
+        "reverse_barrier_ev_std": result.std(top, len(result.images) - 1),
+        "change_ev": float(result.energies[-1] - result.energies[0]),
         "converged": result.converged,
-        "fmax_eV_per_A": result.fmax,
+        "fmax_ev_per_A": result.fmax,
         "model_calls": result.n_calls,
         "minima_between": len(result.between),
     }
     if result.oracle is not None:
-        headline["oracle_barrier_eV"] = float(result.oracle[top] - result.oracle[0])
-        headline["oracle_reverse_barrier_eV"] = float(result.oracle[top] - result.oracle[-1])
+        headline["oracle_barrier_ev"] = float(result.oracle[top] - result.oracle[0])
+        headline["oracle_reverse_barrier_ev"] = float(result.oracle[top] - result.oracle[-1])
     above = [minimum.energy - result.energies[0] for minimum in result.between]
-    curve = {"path_A": result.curve.fit_path, "energy_above_start_eV": result.curve.fit_energies}
-    write_json(out / "barrier.json", {**headline, "minima_between_above_start_eV": above, "curve": curve})
+    curve = {"path_A": result.curve.fit_path, "energy_above_start_ev": result.curve.fit_energies}
+    write_json(out / "barrier.json", {**headline, "minima_between_above_start_ev": above, "curve": curve})
     columns = {
         "path_A": result.path,
-        "energy_eV": result.energies,
-        "above_start_eV": result.energies - result.energies[0],
-        "std_eV": [result.std(k) for k in range(len(result.images))],
+        "energy_ev": result.energies,
+        "above_start_ev": result.energies - result.energies[0],
+        "std_ev": [result.std(k) for k in range(len(result.images))],
     }
     if result.oracle is not None:
-        columns["oracle_above_start_eV"] = result.oracle - result.oracle[0]
+        columns["oracle_above_start_ev"] = result.oracle - result.oracle[0]
     write_csv(out / "barrier.csv", columns)
     images = [image.copy() for image in result.images] + [minimum.structure.copy() for minimum in result.between]
     energies = [*result.energies.tolist(), *(minimum.energy for minimum in result.between)]

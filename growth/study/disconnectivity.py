@@ -151,16 +151,16 @@ def write_disconnectivity(result: DisconnectivityResult, out: Path) -> dict[str,
     headline = {
         "minima": tree.n_minima,
         "separate_parts": int((tree.parent < 0).sum()),
-        "highest_fork_eV": float(tree.energies[tree.n_minima :].max(initial=-np.inf)),
-        "deepest_trap_eV": deepest,
-        "gap_to_second_eV": float(np.diff(np.sort(landscape.energies))[0]) if tree.n_minima > 1 else float("nan"),
+        "highest_fork_ev": float(tree.energies[tree.n_minima :].max(initial=-np.inf)),
+        "deepest_trap_ev": deepest,
+        "gap_to_second_ev": float(np.diff(np.sort(landscape.energies))[0]) if tree.n_minima > 1 else float("nan"),
     }
     nodes = {name: getattr(tree, name) for name in ("energies", "parent", "lowest", "saddle")}
     write_json(out / "disconnectivity.json", {**headline, "nodes": nodes})
     columns: dict[str, Any] = {
         "number": order,
-        "energy_eV": landscape.energies[order],
-        "barrier_to_lower_eV": [barriers[k] for k in order],
+        "energy_ev": landscape.energies[order],
+        "barrier_to_lower_ev": [barriers[k] for k in order],
     }
     write_csv(out / "disconnectivity.csv", columns)
     _draw(result, out / "disconnectivity.png")

@@ -106,7 +106,7 @@ def write_network(result: NetworkResult, out: Path) -> dict[str, Any]:
         "minima": len(landscape.minima),
         "saddles": len(landscape.saddles),
         "degenerate": len(landscape.saddles) - len(landscape.joining),
-        "lowest_eV": lowest,
+        "lowest_ev": lowest,
         "searches": result.n_searches,
         "minima_in_window": len(result.in_window),
         "minima_searched": int((result.searched > 0).sum()),
@@ -143,20 +143,20 @@ def _table(
     lowest = landscape.minima[landscape.lowest].energy
     columns: dict[str, list[Any]] = {
         "number": order,
-        "energy_eV": [points[k].energy for k in order],
-        "above_lowest_eV": [points[k].energy - lowest for k in order],
-        "std_eV": [landscape.std(points[k]) for k in order],
+        "energy_ev": [points[k].energy for k in order],
+        "above_lowest_ev": [points[k].energy - lowest for k in order],
+        "std_ev": [landscape.std(points[k]) for k in order],
         "symmetry_order": [points[k].order for k in order],
         "log_frequencies": [points[k].log_frequencies for k in order],
         "unstable_modes": [points[k].n_unstable for k in order],
     }
     if oracle and zero is not None:
-        columns["oracle_above_lowest_eV"] = [oracle[k] - zero if k in oracle else None for k in order]
+        columns["oracle_above_lowest_ev"] = [oracle[k] - zero if k in oracle else None for k in order]
     return columns
 
 
 def _pairs(columns: dict[str, list[Any]]) -> list[tuple[int, float]]:
-    return list(zip(columns["number"], columns["energy_eV"], strict=True))
+    return list(zip(columns["number"], columns["energy_ev"], strict=True))
 
 
 def _told(structure: Atoms, kind: str, number: int, energy: float) -> Atoms:

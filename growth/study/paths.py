@@ -182,12 +182,12 @@ def write_paths(result: PathsResult, out: Path) -> dict[str, Any]:
         "ln_rate_std": result.forward_std,
         "mean_first_passage_s": result.mean_time,
         "fastest_path": result.fastest.minima,
-        "fastest_path_highest_eV": _highest(landscape, result.fastest) - base.energy,
+        "fastest_path_highest_ev": _highest(landscape, result.fastest) - base.energy,
         "lowest_path": result.lowest.minima,
-        "lowest_path_highest_eV": _highest(landscape, result.lowest) - base.energy,
+        "lowest_path_highest_ev": _highest(landscape, result.lowest) - base.energy,
     }
     write_json(out / "paths.json", {**headline, "fastest": vars(result.fastest), "lowest": vars(result.lowest)})
-    columns: dict[str, list[Any]] = {name: [] for name in ("path", "kind", "number", "energy_eV", "std_eV")}
+    columns: dict[str, list[Any]] = {name: [] for name in ("path", "kind", "number", "energy_ev", "std_ev")}
     for name, path in (("fastest", result.fastest), ("lowest", result.lowest)):
         for kind, number, point in _points(landscape, path):
             row = name, kind, number, point.energy, float((point.member_energies - base.member_energies).std())

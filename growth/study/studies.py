@@ -18,7 +18,7 @@ from growth.study.contributions import ContributionSettings, contributions, writ
 from growth.study.disconnectivity import DisconnectivitySettings, disconnectivity, write_disconnectivity
 from growth.study.exploration import NetworkSettings
 from growth.study.grown_surface import grown_surface_energy
-from growth.study.network import network, write_network
+from growth.study.network import CHECKPOINT, network, write_network
 from growth.study.paths import PathSettings, paths, write_paths
 from growth.study.regret import RegretSettings, growth_regret, write_regret
 from growth.study.scale import ScaleSettings, scale_curve, write_scale
@@ -108,9 +108,7 @@ def _network(subject: Subject, means: Means, out: Path) -> dict[str, Any]:
     """Minima and saddles, then what follows from them; what is found is kept as it comes."""
     settings = means.settings
     out.mkdir(parents=True, exist_ok=True)
-    found = network(
-        subject.crystal, means.model, settings.search, means.rng, means.oracle, means.say, out / "found.jsonl"
-    )
+    found = network(subject.crystal, means.model, settings.search, means.rng, means.oracle, means.say, out / CHECKPOINT)
     headline = write_network(found, out)
     headline |= write_disconnectivity(disconnectivity(found, settings.tree), out)
     try:

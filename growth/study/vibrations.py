@@ -195,34 +195,34 @@ def write_vibrations(result: VibrationsResult, out: Path) -> dict[str, Any]:
     """Write `vibrations.json`, `.csv` (temperatures), `.extxyz` (the minimum), `.png`; return the headline numbers."""
     sums, room = result.oscillators, int(np.abs(result.oscillators.temperatures_K - 300.0).argmin())
     headline = {
-        "energy_eV": result.relaxed.energy,
+        "energy_ev": result.relaxed.energy,
         "converged": result.relaxed.converged,
         "n_modes": len(result.frequencies),
         "n_rigid": result.n_rigid,
         "n_unstable": result.n_unstable,
-        "zero_point_eV": sums.zero_point,
+        "zero_point_ev": sums.zero_point,
         "temperature_K": sums.temperatures_K[room],
-        "free_energy_eV": sums.free_energy[room],
-        "free_energy_std_eV": None if result.free_energy_std is None else result.free_energy_std[room],
-        "oracle_fmax_eV_per_A": result.oracle_fmax,
+        "free_energy_ev": sums.free_energy[room],
+        "free_energy_ev_std": None if result.free_energy_std is None else result.free_energy_std[room],
+        "oracle_fmax_ev_per_A": result.oracle_fmax,
     }
     std = result.frequencies_std
     modes = {
         "frequencies_Hz": result.frequencies,
         "frequencies_per_cm": result.frequencies / CM,
-        "frequencies_meV": 1000 * PLANCK * result.frequencies,
+        "frequencies_mev": 1000 * PLANCK * result.frequencies,
         "std_per_cm": None if std is None else std / CM,
     }
     write_json(out / "vibrations.json", {**headline, **modes, "std": "of the members" if std is not None else "none"})
     columns = {
         "temperature_K": sums.temperatures_K,
-        "free_energy_eV": sums.free_energy,
-        "entropy_eV_per_K": sums.entropy,
-        "heat_capacity_eV_per_K": sums.heat_capacity,
-        "classical_free_energy_eV": sums.classical_free_energy,
+        "free_energy_ev": sums.free_energy,
+        "entropy_ev_per_K": sums.entropy,
+        "heat_capacity_ev_per_K": sums.heat_capacity,
+        "classical_free_energy_ev": sums.classical_free_energy,
     }
     if result.free_energy_std is not None:
-        columns["free_energy_std_eV"] = result.free_energy_std
+        columns["free_energy_ev_std"] = result.free_energy_std
     write_csv(out / "vibrations.csv", columns)
     minimum = result.relaxed.structure.copy()
     minimum.info = {"energy": result.relaxed.energy, "zero_point": sums.zero_point}

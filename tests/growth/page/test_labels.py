@@ -49,6 +49,14 @@ def test_the_same_kind_is_matched_in_the_order_of_writing() -> None:
     assert found[3] is own[2]
 
 
+def test_a_line_that_names_its_structure_is_about_that_one() -> None:
+    own = [structure(15), structure(15), structure(15)]
+    for number, each in enumerate(own):
+        each.info["uid"] = f"u{number}"
+    lines = [error(15) | {"uid": "u2"}, error(15) | {"uid": "u0"}, error(15) | {"uid": "gone"}]
+    assert matched(lines, own) == [own[2], own[0], None]
+
+
 def test_where_numbers_disagree_no_structure_is_named() -> None:
     assert matched([error(15)], [structure(15), structure(15)]) == [None]
     assert matched([error(15), error(15)], [structure(15)]) == [None, None]

@@ -45,7 +45,7 @@ def test_a_barrier_known_by_heart(tmp_path: Path) -> None:
     assert found.oracle == pytest.approx(found.energies)
     assert found.curve.fit_energies.max() == pytest.approx(found.barrier, abs=2e-3)
     told = write_barrier(found, tmp_path)
-    assert told["oracle_barrier_eV"] == pytest.approx(told["barrier_eV"])
+    assert told["oracle_barrier_ev"] == pytest.approx(told["barrier_ev"])
     assert {path.name for path in tmp_path.iterdir()} == {f"barrier.{end}" for end in ("json", "csv", "extxyz", "png")}
 
 
@@ -80,7 +80,7 @@ def test_a_failed_label_is_nan(tmp_path: Path) -> None:
     assert found.oracle is not None
     assert np.isnan(found.oracle).sum() == 1
     write_barrier(found, tmp_path)
-    assert '"oracle_barrier_eV": null' in (tmp_path / "barrier.json").read_text()
+    assert '"oracle_barrier_ev": null' in (tmp_path / "barrier.json").read_text()
 
 
 def test_an_adatom_hops_on_copper() -> None:

@@ -108,6 +108,6 @@ def test_files(tmp_path: Path) -> None:
         told = write_disconnectivity(disconnectivity(network, DisconnectivitySettings(levels=levels)), tmp_path)
         assert told["minima"] == 4
         assert told["separate_parts"] == 2
-        assert told["highest_fork_eV"] == 1.0
-        assert told["deepest_trap_eV"] == pytest.approx(0.8)
+        assert told["highest_fork_ev"] == 1.0
+        assert told["deepest_trap_ev"] == pytest.approx(0.8)
     assert {path.name for path in tmp_path.iterdir()} == {f"disconnectivity.{end}" for end in ("json", "csv", "png")}

@@ -137,7 +137,7 @@ def test_files(six: tuple[Exploration, Path], tmp_path: Path) -> None:
     assert found.n_searches == 64
     told = write_network(found, tmp_path)
     assert told["minima"] == 2
-    assert told["lowest_eV"] == pytest.approx(-12.712062 * EPSILON, abs=1e-6)
+    assert told["lowest_ev"] == pytest.approx(-12.712062 * EPSILON, abs=1e-6)
     assert found.oracle_minima == pytest.approx(dict(enumerate(found.landscape.energies)))
     frames = read(tmp_path / "network.extxyz", index=":")
     assert [frame.info["kind"] for frame in frames].count("minimum") == 2

@@ -155,7 +155,7 @@ def test_structures_follow_the_atoms(tmp_path: Path) -> None:
     assert superposition(frames[2], turned, 0.1) is not None
     told = write_paths(found, tmp_path)
     assert told["fastest_path"] == [0, 1, 2]
-    assert told["fastest_path_highest_eV"] == pytest.approx(0.6)
+    assert told["fastest_path_highest_ev"] == pytest.approx(0.6)
     kinds = [frame.info["kind"] for frame in read(tmp_path / "paths.extxyz", index=":")]
     assert kinds == ["minimum", "saddle", "minimum", "saddle", "minimum"]
     assert {path.name for path in tmp_path.iterdir()} == {f"paths.{end}" for end in ("json", "csv", "extxyz", "png")}
