@@ -1,4 +1,4 @@
-"""What README and documents promise: their commands run in the order of the page, their programs answer, links lead on."""
+"""What README and documents promise: commands run in the order of the page, programs answer, links lead on."""
 
 import os
 import re

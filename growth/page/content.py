@@ -20,8 +20,8 @@ from growth.page.atoms import contributions, newest_model, std_of
 from growth.page.crystals import Growth, base64_of, growths, packed_levels, packed_positions
 from growth.page.facts import facts_of
 from growth.page.findings import findings
-from growth.page.markup import text
 from growth.page.labels import counts_by_reason, matched, own_labels, shown
+from growth.page.markup import text
 from growth.page.run_files import RunFiles, read_run
 from oracle import Method
 
