@@ -1,6 +1,7 @@
 """The three parts as Ray actors, and the pool that feeds them."""
 
 import logging
+import math
 import os
 import platform
 import socket
@@ -19,7 +20,7 @@ from ray.util.metrics import Gauge, Histogram
 from growth.errors import InputError
 from growth.live import METRICS, Figure, Metric
 from growth.pool import ROLES, Done, Role, Task, first_line, last_line, reordered, without
-from growth.process import versions_of
+from growth.process import n_cores, versions_of
 
 RETRIES = 3
 """Times that a task is begun again whose worker was lost, and that a worker is started again that does not start."""
@@ -52,8 +53,12 @@ class ActorSpec:
         return {name: amount for name, amount in each.items() if amount}
 
 
-def connect(address: str | None, num_cpus: int | None) -> bool:
+def connect(address: str | None, num_cpus: int | None, least: float = 0.0) -> bool:
     """Join the cluster at `address` (`auto` inside a job), or start a private one on this machine.
+
+    Args:
+        num_cpus: logical cores of a private cluster; default: this machine's.
+        least: logical cores that are needed at all; a machine that has fewer shares them.
 
     Returns:
         Whether this call connected; False where the process was connected already.
@@ -70,7 +75,7 @@ def connect(address: str | None, num_cpus: int | None) -> bool:
         _knock(where)
         ray.init(
             address=address,
-            num_cpus=None if address else num_cpus,
+            num_cpus=None if address else num_cpus or max(n_cores(), math.ceil(least - 1e-6)),
             include_dashboard=None if address else False,
             runtime_env=code_of_this_checkout(),
             log_to_driver=True,

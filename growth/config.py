@@ -124,7 +124,11 @@ class RaySection(Section):
     """How to reach Ray."""
 
     address: str | None = Field(None, description="cluster address; without one: the job's cluster, or a private one")
-    num_cpus: int | None = Field(None, ge=1, description="logical cores of a private cluster; default: what is there")
+    num_cpus: int | None = Field(
+        None,
+        ge=1,
+        description="logical cores of a private cluster; default: what is there, or what one actor of each part takes",
+    )
 
 
 class Config(Section):

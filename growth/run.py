@@ -27,7 +27,7 @@ from growth.live import Follower
 from growth.loop import Campaign, species_of
 from growth.oracle_worker import OracleWorker
 from growth.page.page import write_report
-from growth.pool import Pool, SerialPool
+from growth.pool import Pool, Role, SerialPool
 from growth.process import absolute, stop_signals, versions_of
 from growth.report import Progress, plot_run, print_summary, summarise
 from growth.run_directory import PAID, RunDirectory
@@ -117,19 +117,19 @@ def open_pool(config: Config, run_dir: Path) -> Iterator[Pool]:
             }
         )
     else:
-        ours = connect(config.ray.address, config.ray.num_cpus)
         asks, grows, learns = config.oracle, config.surrogate, config.learner
-        pool = RayPool(
-            {
-                "oracle": ActorSpec(
-                    OracleWorker, oracle, asks.actors, asks.cores, resources=asks.resources, most=asks.most_actors
-                ),
-                "surrogate": ActorSpec(
-                    SurrogateWorker, surrogate, grows.actors, grows.num_cpus, grows.num_gpus, grows.resources
-                ),
-                "learner": ActorSpec(LearnerWorker, learner, 1, learns.num_cpus, learns.num_gpus, learns.resources),
-            }
-        )
+        parts: dict[Role, ActorSpec] = {
+            "oracle": ActorSpec(
+                OracleWorker, oracle, asks.actors, asks.cores, resources=asks.resources, most=asks.most_actors
+            ),
+            "surrogate": ActorSpec(
+                SurrogateWorker, surrogate, grows.actors, grows.num_cpus, grows.num_gpus, grows.resources
+            ),
+            "learner": ActorSpec(LearnerWorker, learner, 1, learns.num_cpus, learns.num_gpus, learns.resources),
+        }
+        one_of_each = sum(part.num_cpus for part in parts.values())
+        ours = connect(config.ray.address, config.ray.num_cpus, one_of_each)
+        pool = RayPool(parts)
         pool.watch = Follower(run_dir, RayMetrics(config.name))
     try:
         yield pool

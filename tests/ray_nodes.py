@@ -6,6 +6,7 @@ Run by `test_ray.py`, each in a process of its own, which is the driver.
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +27,7 @@ from growth.config import load_config
 from growth.errors import InputError
 from growth.live import METRICS, Figure, Follower, pool_figures
 from growth.pool import SerialPool, Task
+from oracle.durable import read_lines
 
 TASKS = 150
 
@@ -152,9 +154,43 @@ def monitored(cluster: Cluster) -> dict[str, Any]:
     return {"figures": told, "lines": WatchedPool.lines}
 
 
+def living(name: str) -> set[str]:
+    """Nodes on which actors of a class live."""
+    known = ray._private.state.actors().values()
+    return {a["Address"]["NodeID"] for a in known if a["ActorClassName"] == name and a["State"] == "ALIVE"}
+
+
+def campaign(cluster: Cluster) -> dict[str, Any]:
+    """A campaign over three nodes, of which one is lost in mid-run, and another joins."""
+    leaving, staying = (cluster.add_node(num_cpus=1, resources={"bed": 1}) for _ in range(2))
+    given = [*json.loads(sys.argv[3]), f"ray.address={cluster.address}", "oracle.resources={bed: 1}"]
+    given += ["oracle.actors=2", "oracle.most_actors=3", "growth.n_atoms=20"]
+    given += [f"{part}.num_cpus=0.3" for part in ("oracle", "surrogate", "learner")]
+    run, log = Path(sys.argv[4]) / "run", Path(sys.argv[4]) / "log"
+    sets = [word for override in given for word in ("--set", override)]
+    demo = str(actors.ROOT / "growth" / "configs" / "al_emt.yaml")
+    command = [sys.executable, str(actors.ROOT / "growth" / "run.py"), demo, "--run-dir", str(run), *sets]
+    with log.open("wb") as file:
+        driver = subprocess.Popen(command, stdout=file, stderr=file)
+    before, after, steps, joined = set[str](), set[str](), 0, None
+    while driver.poll() is None:
+        time.sleep(0.2)
+        steps = len(read_lines(run / "events.jsonl")) if (run / "events.jsonl").exists() else 0
+        if joined is not None:
+            after |= living("Oracle")
+        elif steps >= 3:
+            before = living("Oracle")
+            cluster.remove_node(leaving, allow_graceful=False)
+            joined, at = cluster.add_node(num_cpus=2, resources={"bed": 2}), steps
+    assert joined is not None, log.read_text()
+    nodes = {"leaving": leaving.node_id, "staying": staying.node_id, "joined": joined.node_id}
+    told = {"code": driver.returncode, "log": log.read_text()[-3000:], "steps": (at, steps)}
+    return {**nodes, **told, "before": sorted(before), "after": sorted(after - {leaving.node_id})}
+
+
 def main() -> None:
     """Run one scenario."""
-    scenarios = {"leave_and_join": leave_and_join, "bad_workers": bad_workers, "monitored": monitored}
+    scenarios = {each.__name__: each for each in (leave_and_join, bad_workers, monitored, campaign)}
     scenario, port = scenarios[sys.argv[1]], int(sys.argv[2])
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "gcs_server_port": port})
     here = os.pathsep.join([str(actors.ROOT), str(Path(__file__).parent)])

@@ -32,6 +32,7 @@ from growth.make_dataset import read_benchmark
 from growth.seeds import make_seed
 from growth.simulator import init, replay
 from oracle import Dataset
+from oracle.durable import read_lines
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "growth" / "configs" / "al_emt.yaml"
@@ -240,6 +241,19 @@ def test_nodes_may_leave_and_join() -> None:
     assert set(where[:8]) == {found["leaving"], found["staying"]}
     assert set(where[-20:]) == {found["joined"], found["staying"]}
     assert where[-20:].count(found["joined"]) > where[-20:].count(found["staying"])  # a replacement, and one more
+
+
+def test_a_campaign_over_three_nodes_outlives_one_and_uses_another(tmp_path: Path) -> None:
+    found = on_nodes("campaign", json.dumps(SMALL), str(tmp_path))
+    assert found["code"] == 0, found["log"]
+    assert found["leaving"] in found["before"]
+    assert found["joined"] in found["after"]
+    assert found["steps"][1] > found["steps"][0]
+    dataset = Dataset.read(tmp_path / "run" / "dataset")
+    assert not dataset.verify()
+    made = [line["uid"] for line in read_lines(tmp_path / "run" / "dataset" / "provenance.jsonl") if "uid" in line]
+    assert sorted(made) == sorted(dataset.uids)
+    assert (tmp_path / "run" / "certificate.json").exists()
 
 
 def test_workers_that_die_that_do_not_start_and_on_nodes_with_other_versions() -> None:

@@ -99,7 +99,7 @@ def test_a_run_killed_again_and_again_gives_the_same(
 ) -> None:
     """Killed before or after something is written, at any of the places where that is done."""
     rng, kills, paid = random.Random(seed), 0, []
-    countdown = rng.randint(1, 80)
+    countdown = rng.randint(1, 20)
 
     def perilous(act: Callable[..., Any]) -> Callable[..., Any]:
         def acting(*arguments: Any, **keywords: Any) -> Any:
@@ -126,12 +126,12 @@ def test_a_run_killed_again_and_again_gives_the_same(
     monkeypatch.setattr("growth.run_directory.write_whole", perilous(growth.run_directory.write_whole))
     monkeypatch.setattr(Dataset, "add", perilous(Dataset.add))
     monkeypatch.setattr(OrderedPool, "wait", perilous(OrderedPool.wait))
-    for _ in range(60):
+    for attempt in range(60):
         try:
             launch(small(), tmp_path / "run")
             break
         except Killed:
-            countdown = rng.randint(1, 80)
+            countdown = rng.randint(1, 20 + 20 * attempt)  # more and more, or a long round would never be done
     monkeypatch.undo()
     assert kills >= 4
     assert outcome(tmp_path / "run") == outcome(undisturbed)
