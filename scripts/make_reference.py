@@ -60,7 +60,7 @@ def settings_page() -> str:
     lines = [
         "# Settings",
         "",
-        "Every setting of a campaign's YAML file, of a method file, and of `kossel study --set`. Written by",
+        "Every setting of a campaign's YAML file, of a method file, and of the studies. Written by",
         "`python scripts/make_reference.py`; `kossel schema` prints those of a campaign as JSON schema, for editors.",
         "",
         "## A campaign",

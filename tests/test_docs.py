@@ -16,7 +16,13 @@ RUN = [
 ]
 
 
-@pytest.mark.parametrize("page", RUN, ids=lambda page: page.stem)
+LONG = ("first-hour", "how-to")
+"""Pages of several minutes."""
+
+
+@pytest.mark.parametrize(
+    "page", [pytest.param(page, marks=[pytest.mark.slow] * (page.stem in LONG), id=page.stem) for page in RUN]
+)
 @pytest.mark.timeout(900)
 def test_commands_and_programs_of_a_guide_run(page: Path, tmp_path: Path) -> None:
     """From top to bottom, in a folder that looks like the checkout."""

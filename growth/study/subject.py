@@ -11,7 +11,7 @@ from growth.emt import EMTModel
 from growth.energy_model import CalculatorModel, CommitteeModel, EnergyModel
 from growth.errors import InputError
 from growth.lennard_jones import LennardJonesModel
-from growth.seeds import seed_of_run
+from growth.seeds import checked, seed_of_run
 from growth.study.labelled_model import LabelledModel
 from learner import Committee
 from oracle import Method
@@ -82,7 +82,7 @@ def subject_of(path: Path) -> Subject:
         InputError: it is neither.
     """
     if not path.is_dir():
-        crystals = read_structures(path)
+        crystals = [checked(each, f"{path}, structure {n}") for n, each in enumerate(read_structures(path))]
         names = [f"{index:03d}" for index in range(len(crystals))]
         return Subject(path, names, crystals, [[crystal] for crystal in crystals])
     if not (path / "config.yaml").exists():

@@ -85,8 +85,9 @@ def test_all_channels_alike_collapse_to_one(combination: str, metals: list[Atoms
 
 def test_the_public_mpnn_is_the_papers(metals: list[Atoms]) -> None:
     settings = PaperSettings(network="mpnn", bond_types="valence", dtype="float64")
+    species = network(settings, metals).species
     torch.manual_seed(0)
-    public = MPNN(network(settings, metals).species, settings.model_copy(update={"network": "vimpnn"}))
+    public = MPNN(species, settings.model_copy(update={"network": "vimpnn"}))
     torch.testing.assert_close(energies(public, metals), energies(network(settings, metals), metals))
 
 
