@@ -243,6 +243,7 @@ def test_nodes_may_leave_and_join() -> None:
     assert where[-20:].count(found["joined"]) > where[-20:].count(found["staying"])  # a replacement, and one more
 
 
+@pytest.mark.slow
 def test_a_campaign_over_three_nodes_outlives_one_and_uses_another(tmp_path: Path) -> None:
     found = on_nodes("campaign", json.dumps(SMALL), str(tmp_path))
     assert found["code"] == 0, found["log"]
@@ -294,7 +295,11 @@ def test_prometheus_is_offered_what_the_logs_hold() -> None:
 
 
 @pytest.mark.parametrize(
-    "moment", ["dataset/segments/*.extxyz", "events.jsonl"], ids=["first model under way", "first event written"]
+    "moment",
+    [
+        pytest.param("dataset/segments/*.extxyz", id="first model under way"),
+        pytest.param("events.jsonl", id="first event written", marks=pytest.mark.slow),
+    ],
 )
 def test_interrupted_and_continued(moment: str, tmp_path: Path) -> None:
     """SIGINT as soon as a file is there that matches `moment`; the same command finishes the run."""
@@ -341,6 +346,7 @@ def content(directory: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.timeout(900)
+@pytest.mark.slow
 def test_make_dataset_by_one_worker_two_and_two_that_were_stopped(tmp_path: Path) -> None:
     (tmp_path / "emt.yaml").write_text("kind: emt\n")
     words = ["infinite-crystal", "--limit", "600", "--method", str(tmp_path / "emt.yaml")]
