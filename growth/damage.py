@@ -48,6 +48,12 @@ def model_problem(directory: Path) -> str | None:
     return None if (directory / SUMS).read_bytes() == found else f"{directory}: files do not match {SUMS}"
 
 
+def newest_model(run: Path) -> Path | None:
+    """The directory of a run's newest model that is whole; None where it has none."""
+    models = sorted((run / "models").glob("v[0-9][0-9][0-9][0-9]"), reverse=True)
+    return next((path for path in models if model_problem(path) is None), None)
+
+
 def sums(files: dict[str, bytes]) -> bytes:
     """The content of SHA256SUMS.
 

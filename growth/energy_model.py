@@ -136,6 +136,13 @@ class CommitteeModel:
         return self.committee(structures)
 
 
+def members_of(model: EnergyModel, n_members: int) -> list[EnergyModel]:
+    """Every member as a model of its own where the model is a committee of so many; else the model itself."""
+    if not isinstance(model, CommitteeModel):
+        return [model]
+    return [CommitteeModel(model.committee.member(k)) for k in range(n_members)]
+
+
 class LocalCommitteeModel(CommitteeModel):
     """A committee where few atoms move (`learner/local.py`)."""
 

@@ -8,7 +8,6 @@ import numpy as np
 from ase import Atoms
 
 import learner
-from growth.damage import model_problem
 from growth.page.crystals import Growth, Stage
 
 MOST_EVALUATED = 50_000
@@ -38,12 +37,6 @@ def std_of(run: Path, walker: int, stage: Stage) -> np.ndarray | None:
         return np.array([float(line.split()[std]) for line in lines]) if same else None
     except (OSError, ValueError, LookupError):  # gone, torn, or without std: then there is nothing to show
         return None
-
-
-def newest_model(run: Path) -> Path | None:
-    """The directory of the newest model that is whole."""
-    models = sorted((run / "models").glob("v[0-9][0-9][0-9][0-9]"), reverse=True)
-    return next((path for path in models if model_problem(path) is None), None)
 
 
 def contributions(growths: Sequence[Growth], model: Path) -> dict[tuple[int, int], np.ndarray]:

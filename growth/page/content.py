@@ -13,10 +13,11 @@ from ase.data.colors import jmol_colors
 
 import learner
 from growth.calibration import audits_of, held, scores_of
+from growth.damage import newest_model
 from growth.errors import InputError
 from growth.order import KINDS, Order
 from growth.page import sentences, series, tables
-from growth.page.atoms import contributions, newest_model, std_of
+from growth.page.atoms import contributions, std_of
 from growth.page.crystals import Growth, base64_of, growths, packed_levels, packed_positions
 from growth.page.facts import facts_of
 from growth.page.findings import findings

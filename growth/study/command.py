@@ -17,12 +17,13 @@ from ase import Atoms
 from pydantic import BaseModel
 
 from growth.config import check_settings, set_key
+from growth.damage import newest_model
 from growth.energy_model import EnergyModel
 from growth.errors import InputError
 from growth.relax import relax
 from growth.study.results import plain, write_json, write_structures
 from growth.study.studies import STUDIES, Means, Study
-from growth.study.subject import Subject, learned_model, newest_model, subject_of, surface_of
+from growth.study.subject import Subject, learned_model, subject_of, surface_of
 from growth.study.summary import summary_page
 from oracle import Method
 from oracle.durable import write_whole
@@ -138,6 +139,8 @@ def _opened(
     if surface.model is None and not subject.is_run:
         raise InputError(f"{subject.path}: expected --model MODEL or --method METHOD.yaml, since this is no run")
     directory = surface.model or newest_model(subject.path)
+    if directory is None:
+        raise InputError(f"{subject.path}: no model in this run; name one with --model, or a method with --method")
     model = learned_model(directory, subject.species)
     weights = hashlib.sha256((directory / "model.safetensors").read_bytes()).hexdigest()[:12]
     return model, f"model {directory} ({weights})"

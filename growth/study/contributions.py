@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from pydantic import BaseModel, ConfigDict, Field
 
-from growth.energy_model import CommitteeModel, EnergyModel
+from growth.energy_model import EnergyModel, members_of
 from growth.errors import InputError
 from growth.observables import coordination, n_parts
 from growth.periodic import nearest_images
@@ -132,20 +132,13 @@ def moved(structure: Atoms, atom: int, shift: np.ndarray) -> Atoms:
     return copy
 
 
-def members_of(model: EnergyModel, structure: Atoms) -> list[EnergyModel]:
-    """Every member as a model of its own where the model is a committee, told by asking it about a structure once."""
-    if not isinstance(model, CommitteeModel):
-        return [model]
-    n_members = len(model([structure]).member_energies)
-    return [CommitteeModel(model.committee.member(k)) for k in range(n_members)]
-
-
 def _shares(structures: list[Atoms], model: EnergyModel) -> tuple[np.ndarray, np.ndarray]:
     """Binding contributions (n_members, n_structures, n_atoms) and energies (n_members, n_structures), eV."""
     numbers = np.unique(structures[0].numbers)
     kinds = np.searchsorted(numbers, structures[0].numbers)
     shares = []
-    for member in members_of(model, structures[0]):
+    n_members = len(model(structures[:1]).member_energies)
+    for member in members_of(model, n_members):
         found = member([*(Atoms([number]) for number in numbers), *structures])
         alone = np.asarray(found.energies[: len(numbers)])
         shares.append(np.array(found.atom_energies[len(numbers) :]) - alone[kinds])

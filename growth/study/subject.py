@@ -101,18 +101,6 @@ def subject_of(path: Path) -> Subject:
     return Subject(path, [walker.name for walker in walkers], [crystals[-1] for crystals in growth], growth)
 
 
-def newest_model(run: Path) -> Path:
-    """The directory of a run's newest model.
-
-    Raises:
-        InputError: it has none.
-    """
-    models = sorted((run / "models").glob("v[0-9][0-9][0-9][0-9]"))
-    if not models:
-        raise InputError(f"{run}: no model in this run; name one with --model, or a method with --method")
-    return models[-1]
-
-
 def learned_model(directory: Path, species: list[str]) -> CommitteeModel:
     """A model directory as an energy model.
 

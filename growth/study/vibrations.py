@@ -5,7 +5,7 @@ three of a periodic structure, none where an atom is held. What remains are osci
 reported and left out of the sums. Translation and rotation have no part in these free energies.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from ase import Atoms, units
 from pydantic import BaseModel, ConfigDict, Field
 
-from growth.energy_model import CommitteeModel, EnergyModel
+from growth.energy_model import EnergyModel, members_of
 from growth.errors import InputError
 from growth.kinetics import PLANCK
 from growth.relax import Relaxed, longest, movable_atoms, relax
@@ -108,7 +108,8 @@ def vibrations(
     found, modes = normal_modes(relaxed.structure, hessian(relaxed.structure, model, settings.step))
     temperatures = np.linspace(0.0, settings.highest_K, settings.n_temperatures)
     spread, free_spread = None, None
-    if settings.members and (members := list(_members(model, len(relaxed.member_energies)))):
+    members = members_of(model, len(relaxed.member_energies))
+    if settings.members and len(members) > 1:
         each = [normal_modes(relaxed.structure, hessian(relaxed.structure, m, settings.step))[0] for m in members]
         progress(f"Hessians of {len(members)} members")
         spread = np.std(each, axis=0)
@@ -254,12 +255,6 @@ def _draw(result: VibrationsResult, path: Path) -> None:
     right.set(xlabel="temperature, K", ylabel="vibrational free energy, eV", xlim=(0, sums.temperatures_K[-1]))
     right.legend(frameon=False)
     write_figure(path, figure)
-
-
-def _members(model: EnergyModel, n_members: int) -> Iterator[EnergyModel]:
-    """Each member of a learned committee as an energy model; nothing for other models, or where there is but one."""
-    if isinstance(model, CommitteeModel) and n_members > 1:
-        yield from (CommitteeModel(model.committee.member(k)) for k in range(n_members))
 
 
 def _largest_force(structure: Atoms, oracle: EnergyModel) -> float:

@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from growth.damage import newest_model
 from growth.page import atoms
-from growth.page.atoms import contributions, newest_model, std_of
+from growth.page.atoms import contributions, std_of
 from growth.page.content import content_of
 from growth.page.crystals import growths
 from growth.page.run_files import read_run
