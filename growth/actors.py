@@ -1,5 +1,6 @@
 """The three parts as Ray actors, and the pool that feeds them."""
 
+import functools
 import logging
 import math
 import os
@@ -147,6 +148,7 @@ class RayPool:
         self._stillborn: Counter[Role] = Counter()
         self._queues: dict[Role, deque[tuple[Task, int]]] = {role: deque() for role in ROLES}
         self._under_way: dict[ray.ObjectRef, tuple[Task, int, _Worker, float]] = {}
+        self._n_under_way: Counter[Role] = Counter()
         self._looked = self._watched = 0.0
         self.watch: Callable[[RayPool], None] = lambda pool: None
         self._staff()
@@ -179,7 +181,9 @@ class RayPool:
             if left <= 0:
                 break
             waited_for = [*self._under_way, *self._starting]
-            ready, _ = ray.wait(waited_for, num_returns=1, timeout=min(left, TICK_S))
+            ready, others = ray.wait(waited_for, num_returns=1, timeout=min(left, TICK_S))
+            if ready and others:  # with it, whatever else is there: asking for each alone costs with their number
+                ready += ray.wait(others, num_returns=len(others), timeout=0)[0]
             for reference in ready:
                 if reference in self._starting:
                     self._welcome(reference)
@@ -193,8 +197,7 @@ class RayPool:
         return done
 
     def pending(self, role: Role | None = None) -> int:
-        queued = sum(len(self._queues[r]) for r in ROLES if role in (None, r))
-        return queued + sum(role in (None, task.role) for task, *_ in self._under_way.values())
+        return sum(len(self._queues[r]) + self._n_under_way[r] for r in ROLES if role in (None, r))
 
     def size(self, role: Role) -> int:
         return max(self._specs[role].count, len(self._workers[role]))
@@ -255,10 +258,12 @@ class RayPool:
                 worker = idle.popleft()
                 reference = worker.actor.do.remote(task.call, *task.arguments)
                 self._under_way[reference] = (task, tries, worker, time.monotonic())
+                self._n_under_way[role] += 1
 
     def _collect(self, reference: Any) -> Done | None:
         """The result behind `reference`; None where Ray lost it (worker, node, memory) and the task is queued again."""
         task, tries, worker, start = self._under_way.pop(reference)
+        self._n_under_way[task.role] -= 1
         seconds = time.monotonic() - start
         self.busy_seconds[task.role] += seconds
         try:
@@ -372,7 +377,13 @@ def _actor(spec: ActorSpec) -> Any:
 
     Its process is called by its part: `ray::Oracle.do`. Nodes share the actors of a part.
     """
-    named = type(spec.worker.__name__.removesuffix("Worker"), (PartActor,), {})
     options = {"num_cpus": spec.num_cpus, "num_gpus": spec.num_gpus, "resources": dict(spec.resources)}
-    actor = ray.remote(named).options(**options, max_restarts=0, scheduling_strategy="SPREAD")
+    actor = _actor_class(spec.worker.__name__.removesuffix("Worker"))
+    actor = actor.options(**options, max_restarts=0, scheduling_strategy="SPREAD")
     return actor.remote(spec.worker, spec.arguments)
+
+
+@functools.cache
+def _actor_class(name: str) -> Any:
+    """One for all actors of a part: Ray sends each class to the workers."""
+    return ray.remote(type(name, (PartActor,), {}))

@@ -289,7 +289,7 @@ def uncertain_atoms(site: Site | Relaxed) -> list[int]:
 
 def worst_force_error(predicted: Float[np.ndarray, "n_atoms 3"], labelled: Atoms) -> float:
     """Largest error of a force vector on the adatom (the last atom) or near it, eV/Å."""
-    errors = np.linalg.norm(predicted - labelled.get_forces(apply_constraint=False), axis=1)
+    errors = np.linalg.norm(predicted - labelled.calc.results["forces"], axis=1)
     near = np.linalg.norm(from_adatom(labelled), axis=1) <= NEAR_ADATOM
     return float(errors[near].max())
 
