@@ -208,7 +208,7 @@ def main() -> None:
     found["cores"] = os.cpu_count()
     oracles = " ".join(map(str, given.oracles))
     found["command"] = f"{COMMAND} --oracles {oracles} --labels {given.labels} --steps {given.steps}"
-    for part in given.part or ["weak", "memory"]:
+    for part in given.part or ["memory", "weak"]:  # memory first, in a young process
         found[part] = [weak(n, given.labels) for n in given.oracles] if part == "weak" else memory(given.steps)
         print(part, json.dumps(found[part], indent=1), flush=True)
     given.out.mkdir(parents=True, exist_ok=True)
