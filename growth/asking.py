@@ -4,7 +4,7 @@ Growth chooses by differences of total energy between competing sites, so doubt 
 differences (each member's own) and of the forces near the adatom, made an interval by conformal calibration.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -32,14 +32,16 @@ Arm = Literal["committee", "random", "everything", "nothing"]
 
 
 class AskSettings(BaseModel):
-    """When the surrogate counts as unsure: where an error beyond a tolerance is likelier than the risk."""
+    """When the surrogate counts as unsure: where an error beyond a tolerance may be likelier than the risk."""
 
     model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     delta_e_tolerance: float = Field(0.05, gt=0, description="harmless error of ΔE between competing sites, eV")
     energy_tolerance: float = Field(0.008, gt=0, description="harmless error of the energy per atom, eV")
     force_tolerance: float = Field(0.2, gt=0, description="harmless error of the worst force near the adatom, eV/Å")
-    risk: float = Field(0.1, gt=0, lt=1, description="chance of a larger error, each, that is borne unasked")
+    risk: float = Field(
+        0.1, gt=0, lt=1, description="share of the steps taken unasked whose error, each, may be larger"
+    )
     audit_probability: float = Field(0.05, ge=0, le=1, description="chance that a sure step is labelled all the same")
     arm: Arm = Field(
         "committee",
@@ -164,7 +166,7 @@ def doubt_about(
     force_std: float,
     kT: float,
     calibration: Calibration,
-    risk: float,
+    ask: AskSettings,
     all_count: bool = False,
 ) -> Doubt:
     """Doubt about choosing site `chosen`.
@@ -178,12 +180,12 @@ def doubt_about(
         force_std: largest std of a force vector near the adatom of the chosen site, eV/Å.
         kT: thermal energy, eV.
         calibration: from std to interval.
-        risk: chance of a larger error.
+        ask: tolerances and risk.
         all_count: every other structure is a rival, however far in energy: they are the saddle and the minimum of an
             event, whose barrier decides.
 
     >>> from growth.calibration import calibrated
-    >>> doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 20, 0.02, 0.03, calibrated(), risk=0.32)
+    >>> doubt = doubt_about(np.array([[0.0, 0.1], [0.0, 0.3]]), 0, 20, 0.02, 0.03, calibrated(), AskSettings(risk=0.32))
     >>> doubt.rivals, doubt.stds.round(3).tolist(), doubt.errors.delta_e.round(2).tolist()
     ((1,), [0.0, 0.1], [0.0, 0.23])
     """
@@ -192,16 +194,17 @@ def doubt_about(
     stds[others] = difference_std(member_energies, np.array([chosen, *others]))
     per_atom = np.array([member_energies[:, chosen].std() / n_atoms])
 
-    def radii(level: float) -> Radii:
+    def radii(reach: Callable[[str, np.ndarray], np.ndarray]) -> Radii:
         delta_e = np.zeros_like(stds)
-        delta_e[others] = calibration.delta_e.radius(stds[others], level)
-        energy = float(calibration.energy.radius(per_atom, level)[0])
-        return Radii(delta_e, energy, float(calibration.forces.radius(np.array([force_std]), level)[0]))
+        delta_e[others] = reach("delta_e", stds[others])
+        energy, force = reach("energy", per_atom), reach("forces", np.array([force_std]))
+        return Radii(delta_e, float(energy[0]), float(force[0]))
 
-    errors = radii(1 - risk)
+    errors = radii(lambda name, std: getattr(calibration, name).bound(std, ask.tolerances[name], ask.risk))
+    promised = radii(lambda name, std: getattr(calibration, name).radius(std, LEVEL))
     gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
     near = [i for i in others if all_count or not gaps[i] > 3 * kT + errors.delta_e[i]]
-    return Doubt(stds, errors, radii(LEVEL), tuple(sorted(near, key=lambda i: -errors.delta_e[i])))
+    return Doubt(stds, errors, promised, tuple(sorted(near, key=lambda i: -errors.delta_e[i])))
 
 
 def doubt_over(
@@ -209,7 +212,7 @@ def doubt_over(
     chosen: int,
     kT: float,
     calibration: Calibration,
-    risk: float,
+    ask: AskSettings,
     all_count: bool = False,
 ) -> Doubt:
     """Doubt about choosing one of some structures, from what the committee said of each; see `doubt_about`."""
@@ -220,7 +223,7 @@ def doubt_over(
         worst_force_std(said[chosen]),
         kT,
         calibration,
-        risk,
+        ask,
         all_count,
     )
     return replace(doubt, stopped=said[chosen].stopped)

@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from learner.conformal import Conformal, coverage, drift, fit, missed_triggers, tolerance_to_std
+from learner.conformal import Conformal, coverage, drift, fit, missed_triggers
 
 LEVEL = 0.9
 """Of the intervals whose coverage is told."""
-FADE = 0.8
-"""What a label's weight is multiplied by at each promotion after it: it told of a model that is gone."""
+FADE = 0.95
+"""What a label's weight is multiplied by at each promotion after it: it told of a model that is gone. Scores, being
+relative to std, outlast it: at 0.8 so few labels were left to count that intervals were wider than they need be."""
 FLOORS = {"delta_e": 1e-3, "energy": 2e-4, "forces": 5e-3}
 """Added to every std: eV, eV/atom, eV/Å."""
 Line = Mapping[str, Any]
@@ -49,9 +50,9 @@ def calibrated(lines: Sequence[Line] = (), version: int = 0) -> Calibration:
     """
     found = {}
     for name, scores in scores_of(lines).items():
-        faded = scores.weights * FADE ** np.maximum(0.0, version - scores.versions)
-        heaviest = float(scores.weights.max(initial=1.0))
-        found[name] = fit(scores.errors, scores.std, faded, floor=FLOORS[name], test_weight=heaviest)
+        faded = FADE ** np.maximum(0.0, version - scores.versions)
+        heaviest, weights = float(scores.weights.max(initial=1.0)), scores.weights * faded
+        found[name] = fit(scores.errors, scores.std, weights, FLOORS[name], heaviest, counts=faded)
     return Calibration(**found)
 
 
@@ -129,7 +130,7 @@ def told(
         relative = np.abs(scores.errors) / (scores.std + FLOORS[name])
         half = len(relative) // 2
         found[name] = {
-            "allowed_std": _finite(tolerance_to_std(conformal, tolerances[name], risk)),
+            "allowed_std": _finite(conformal.sure_std(tolerances[name], risk)),
             "effective_n": conformal.effective_n,
             **held(scores.errors, scores.radii, tolerances[name]),
             "drift": {key: _finite(x) for key, x in drift(relative[:half], relative[half:])._asdict().items()},

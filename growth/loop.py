@@ -35,7 +35,6 @@ from growth.questions import Answer, Questions
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, apply, boltzmann, init
 from growth.turns import Request, Turn, Walker, requests_about, restored
-from learner.conformal import tolerance_to_std
 from oracle import Dataset, FailedLabel
 
 INITIAL_SET, PROPOSE, DRAW, AUDIT, PRETRAIN = range(1, 6)
@@ -258,7 +257,7 @@ class Campaign:
         walker.turn.uniform = float(self._rng(DRAW, walker, with_attempt=False).random())
         kind = self._next_kind(walker)
         ask = self.config.ask
-        sure = tolerance_to_std(self.labels.calibration.delta_e, ask.delta_e_tolerance, ask.risk)
+        sure = self.labels.calibration.delta_e.sure_std(ask.delta_e_tolerance, ask.risk)
         entropy, stop = self._entropy(PROPOSE, walker), self._stop_std(walker)
         arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure, stop)
         self._n_proposed += 1
@@ -440,9 +439,8 @@ class Campaign:
         return bool(unseen) and len(unseen) + self.questions.under_way >= self.config.learner.labels_per_update
 
     def _doubt(self, proposal: Proposal) -> Doubt:
-        kT, risk = self.config.growth.kT, self.config.ask.risk
-        in_time = proposal.duration is not None
-        return doubt_over(proposal.sites, proposal.choice, kT, self.labels.calibration, risk, all_count=in_time)
+        kT, ask, in_time = self.config.growth.kT, self.config.ask, proposal.duration is not None
+        return doubt_over(proposal.sites, proposal.choice, kT, self.labels.calibration, ask, all_count=in_time)
 
     def _on_assessed(self, done: Done) -> None:
         """The surrogate has spoken about what was cut out: now the oracle is asked, unless the step is gone."""

@@ -79,8 +79,7 @@ class Questions:
             raise CampaignError(f"a carve of {len(requests[0].structure)} atoms: {done.error}")
         found: list[Relaxed] = done.result
         drawn = next((k for k, request in enumerate(requests) if request.drawn), 0)
-        kT, risk = self._config.growth.kT, self._config.ask.risk
-        doubt = doubt_over(found, drawn, kT, self._labels.calibration, risk)
+        doubt = doubt_over(found, drawn, self._config.growth.kT, self._labels.calibration, self._config.ask)
         pairs = zip(requests, found, strict=True)
         return [with_prediction(request, piece, k, doubt) for k, (request, piece) in enumerate(pairs)]
 

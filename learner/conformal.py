@@ -18,9 +18,15 @@ std holds its own level.
 Models change while labels come in, so older scores tell of a model that is gone. `drift` looks for that; weights that
 fade with age bear it (R. F. Barber, E. J. Candès, A. Ramdas, R. J. Tibshirani, Annals of Statistics 51, 816 (2023)).
 
+What goes unasked is told apart in two ways. By the interval: a std at which it is still within the tolerance. And by
+counting: a std up to which labels show that errors beyond the tolerance are no commoner than the risk (`selected_std`).
+The first needs no label at that std, and pays for it where errors do not grow with std, as intervals do; the second
+needs enough of them. Either is ground enough not to ask.
+
 Sources: weights and the point at infinity, R. J. Tibshirani, R. F. Barber, E. J. Candès, A. Ramdas, NeurIPS 2019,
 arXiv:1904.06019, corollary 1; bins, V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random World (2005),
-section 4.5 (Mondrian predictors).
+section 4.5 (Mondrian predictors); counting, A. N. Angelopoulos, S. Bates, A. Fisch, L. Lei, T. Schuster, Conformal Risk
+Control, ICLR 2024, arXiv:2208.02814, equation 4.
 """
 
 from __future__ import annotations
@@ -178,13 +184,19 @@ class Conformal:
         edges: (n_bins − 1,) ascending, largest std of each bin but the last.
         floor: added to every std, same unit.
         prior: what holds before there are labels.
+        errors, std, weights, counts: (n,) of the labels, as they were handed in.
     """
 
     bins: tuple[Bin, ...]
     edges: Float[np.ndarray, " n_edges"]
     floor: float
     prior: Prior
+    errors: Float[np.ndarray, " n"]
+    std: Float[np.ndarray, " n"]
+    weights: Float[np.ndarray, " n"]
+    counts: Float[np.ndarray, " n"]
     _told: dict[float, Float[np.ndarray, " n_bins"]] = field(default_factory=dict, init=False, repr=False)
+    _counted: dict[tuple[float, float], float] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def effective_n(self) -> float:
@@ -219,6 +231,35 @@ class Conformal:
         wide = np.maximum((finite + self.floor) * q[place], np.maximum.accumulate(tops)[place])
         return np.where(np.isfinite(std), wide, np.inf)
 
+    def bound(self, std: Float[np.ndarray, " k"], tolerance: float, risk: float) -> Float[np.ndarray, " k"]:
+        """What errors stay within but for the risk, given that errors within the tolerance do no harm.
+
+        The interval at level 1 − risk, or the tolerance where that is less and labels show it (`selected_std`): there
+        it holds of all that is no more doubtful together.
+
+        Args:
+            std: the committee's.
+            tolerance, risk: as in `tolerance_to_std`.
+
+        Returns:
+            In the unit of std; beyond the tolerance just where std is above `sure_std`.
+
+        Raises:
+            InputError: as `tolerance_to_std`.
+        """
+        radius = self.radius(std, 1 - risk)
+        return np.where(std <= self._selected(tolerance, risk), np.minimum(radius, tolerance), radius)
+
+    def _selected(self, tolerance: float, risk: float) -> float:
+        if (tolerance, risk) not in self._counted:
+            found = selected_std(self.errors, self.std, self.weights, self.counts, tolerance, risk)
+            self._counted[tolerance, risk] = found
+        return self._counted[tolerance, risk]
+
+    def sure_std(self, tolerance: float, risk: float) -> float:
+        """The largest std that may go unasked, by the interval or by counting; as `tolerance_to_std` has it."""
+        return max(tolerance_to_std(self, tolerance, risk), self._selected(tolerance, risk))
+
     def expected(self, std: Float[np.ndarray, " k"]) -> Float[np.ndarray, " k"]:
         """The error to expect, for use as one σ: the radius at 68.3 %, which is σ itself where errors are normal."""
         return self.radius(std, ONE_SIGMA)
@@ -232,6 +273,7 @@ def fit(
     test_weight: float | None = None,
     prior: Prior = Prior(),
     edges: Float[np.ndarray, " n_edges"] | None = None,
+    counts: Float[np.ndarray, " n"] | None = None,
 ) -> Conformal:
     """Learn how wrong a committee is from labels that it had not seen.
 
@@ -244,6 +286,7 @@ def fit(
         prior: what holds before there are labels; `Prior(n=0)` for none, and infinite radii while labels are few.
         edges: ascending, from `std_edges` or settled beforehand: |error| / std is not independent of std, so each
             range of std gets its own quantile. One range by default. A range without labels is left to the prior.
+        counts: of each label, where labels are counted as they are (`selected_std`); 1 by default.
 
     Raises:
         InputError: a number that is not finite, a negative std or weight, a floor or test weight that is not positive,
@@ -255,8 +298,9 @@ def fit(
     """
     weights = np.ones(len(errors)) if weights is None else weights
     edges = np.array([]) if edges is None else edges
+    counts = np.ones(len(errors)) if counts is None else counts
     _check_finite(errors=errors, edges=edges)
-    _check_not_negative(std=std, weights=weights)
+    _check_not_negative(std=std, weights=weights, counts=counts)
     _check_positive("floor", floor)
     if test_weight is not None:
         _check_positive("test_weight", test_weight)
@@ -270,7 +314,7 @@ def fit(
         chosen = chosen[np.argsort(scores[chosen], kind="stable")]
         heaviest = float(weights[chosen].max()) if len(chosen) else 1.0
         bins.append(Bin(scores[chosen], weights[chosen], heaviest if test_weight is None else test_weight))
-    return Conformal(tuple(bins), edges, floor, prior)
+    return Conformal(tuple(bins), edges, floor, prior, errors, std, weights, counts)
 
 
 def std_edges(
@@ -398,6 +442,55 @@ def drift(scores_before: Float[np.ndarray, " n"], scores_after: Float[np.ndarray
     if before == 0:
         return Drift(float(test.statistic), float(test.pvalue), math.inf if after > 0 else 1.0)
     return Drift(float(test.statistic), float(test.pvalue), after / before)
+
+
+def selected_std(
+    errors: Float[np.ndarray, " n"],
+    std: Float[np.ndarray, " n"],
+    weights: Float[np.ndarray, " n"],
+    counts: Float[np.ndarray, " n"],
+    tolerance: float,
+    risk: float,
+) -> float:
+    """The largest std up to which labels show that errors beyond the tolerance are no commoner than the risk.
+
+    With h_i = 1[|e_i| > tolerance], and all sums over the labels with σ_i ≤ σ, the most σ with both
+
+        Σ c_i h_i + 1 ≤ risk (Σ c_i + 1),        Σ w_i h_i ≤ risk Σ w_i.
+
+    The first counts labels as they are, the new one among them (arXiv:2208.02814, equation 4). They lie thicker where
+    doubt is greater, so where harm grows with doubt there is no less of it among them than among all steps. The second
+    is the share of all steps, whether harm grows or not. Some (1 − risk) / risk labels are the least, 9 at a risk of
+    0.1, without an error too large.
+
+    Args:
+        errors, std: as in `fit`.
+        weights: w, of each, as in `fit`. counts: c, the same without 1 / chance: what has faded counts less than 1.
+        tolerance, risk: as in `tolerance_to_std`.
+
+    Returns:
+        The std of a label; −inf where no labels show it.
+
+    Raises:
+        InputError: a number that is not finite, a negative std, weight or count, a tolerance that is not positive, a
+            risk outside of (0, 1).
+
+    >>> std = np.linspace(0.01, 0.3, 30)
+    >>> selected_std(np.where(std < 0.205, 0.05, 0.2), std, np.ones(30), np.ones(30), 0.1, 0.1)
+    0.21
+    """
+    _check_finite(errors=errors)
+    _check_not_negative(std=std, weights=weights, counts=counts)
+    _check_positive("tolerance", tolerance)
+    _check_level("risk", risk)
+    order = np.argsort(std, kind="stable")
+    std, weights, counts = std[order], weights[order], counts[order]
+    harm = np.abs(errors[order]) > tolerance
+    last = np.append(np.diff(std) > 0, True)[: len(std)]  # of equally doubtful ones all or none
+    counted = np.cumsum(counts * harm) + 1 <= risk * (np.cumsum(counts) + 1) * (1 + _ROUNDING)
+    weighed = np.cumsum(weights * harm) <= risk * np.cumsum(weights) * (1 + _ROUNDING)
+    shown = np.flatnonzero(last & counted & weighed)
+    return float(std[shown[-1]]) if len(shown) else -math.inf
 
 
 def tolerance_to_std(conformal: Conformal, tolerance: float, risk: float) -> float:

@@ -29,6 +29,8 @@ Errors = dict[str, np.ndarray]
 Progress = Callable[[Numbers], None]
 
 MEASURED, MEASURED_ATOMS = 400, 20_000
+FEWEST = 3
+"""Structures on which one model can be called worse than another."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class UpdateResult:
 
     Attributes:
         committee: the better one: the updated committee if promoted, else the one that was handed in.
-        promoted: whether the updated one is not worse on the frozen validation set.
+        promoted: whether the updated one is not worse on the frozen validation set, and on `new` where that is small.
         metrics: of the committee that is returned; `before` and `after` by size bin.
         reason: one line on the decision.
     """
@@ -158,7 +160,7 @@ def update(
         committee: the present one; not changed.
         new: labelled structures that it has not seen.
         replay: labelled structures that it has seen (all of them, or any part).
-        validation: frozen, labelled; may be empty, then the update is promoted if its errors on `new` fell.
+        validation: frozen, labelled; may be empty. Fewer than `FEWEST` prove nothing: those of `new` count with them.
         settings: budget, rates, tolerance.
         seed: of data order and bootstrap weights.
         progress: called with the log entry after every step.
@@ -181,11 +183,11 @@ def update(
     known = [*new, *replay]
     header = committee.header.model_copy(update={"dataset_hash": dataset_hash(known), "n_labels": len(known)})
     updated = Committee(_with_state(net, fit.averaged()), header)
-    judged = list(validation) or list(new)
+    judged = list(validation) if len(validation) >= FEWEST else [*validation, *new]
     before, after = (by_size(c, judged, settings.size_bins) for c in (committee, updated))
     promoted, reason = not_worse(before, after, settings.tolerance)
     best = updated if promoted else committee
-    figures = evaluate(best, judged)
+    figures = evaluate(best, list(validation) or judged)
     metrics: dict[str, Any] = {**figures, "before": means(before), "after": means(after), "reason": reason}
     if promoted:
         updated.header = header.model_copy(update={"metrics": figures})
@@ -193,13 +195,13 @@ def update(
 
 
 def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[int]) -> dict[str, Errors]:
-    """`structure_errors` of all structures, and of those in each bin of sizes that holds at least three."""
+    """`structure_errors` of all structures, and of those in each bin of sizes that holds at least `FEWEST`."""
     errors = structure_errors(committee, structures)
     bins = np.searchsorted(np.asarray(edges), [len(a) for a in structures])
     out = {"all": errors}
     for k in sorted(set(bins.tolist())):
         name = f"<={edges[k]}" if k < len(edges) else f">{edges[-1]}"
-        if (bins == k).sum() >= 3:
+        if (bins == k).sum() >= FEWEST:
             out[name] = {key: values[bins == k] for key, values in errors.items()}
     return out
 

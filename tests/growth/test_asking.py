@@ -53,12 +53,14 @@ def test_reason_to_ask(case: Doubt, expected: str | None) -> None:
 def test_a_common_offset_of_a_member_is_no_doubt() -> None:
     """Members that disagree on the energy but agree on every difference are sure of the choice."""
     energies = np.array([[0.0, 0.02, 0.05], [3.0, 3.02, 3.05], [-2.0, -1.98, -1.95]])
-    assert doubt_about(energies, 0, 10, 0.0, 0.03, calibrated(), risk=0.1).stds == pytest.approx([0, 0, 0], abs=1e-12)
+    assert doubt_about(energies, 0, 10, 0.0, 0.03, calibrated(), AskSettings(risk=0.1)).stds == pytest.approx(
+        [0, 0, 0], abs=1e-12
+    )
 
 
 def test_a_site_out_of_reach_is_no_rival() -> None:
     energies = np.array([[0.0, 2.0], [0.0, 2.2]])
-    assert doubt_about(energies, 0, 10, 0.0, 0.03, calibrated(), risk=0.1).rivals == ()
+    assert doubt_about(energies, 0, 10, 0.0, 0.03, calibrated(), AskSettings(risk=0.1)).rivals == ()
 
 
 def test_calibration_scales_doubt() -> None:
@@ -69,7 +71,9 @@ def test_calibration_scales_doubt() -> None:
         Calibration(*(fit(np.linspace(-k, k, 4000) * (0.05 + floor), std, floor=floor) for floor in FLOORS.values()))
         for k in (1, 3)
     )
-    once, thrice = (doubt_about(energies, 0, 10, 0.02, 0.05, c, risk=0.1) for c in (calm, wild))
+    once, thrice = (
+        doubt_about(energies, 0, 10, 0.02, 0.05, c, AskSettings(delta_e_tolerance=10, risk=0.1)) for c in (calm, wild)
+    )
     assert once.delta_e_error == pytest.approx(0.9 * (0.03 + 1e-3), rel=0.02)
     assert thrice.delta_e_error == pytest.approx(3 * once.delta_e_error, rel=0.02)
     assert thrice.errors.energy == pytest.approx(3 * once.errors.energy, rel=0.02)
@@ -79,7 +83,9 @@ def test_calibration_scales_doubt() -> None:
 
 def test_less_risk_is_more_doubt_and_more_rivals() -> None:
     energies = np.array([[0.0, 0.3, 0.9], [0.0, 0.36, 0.9]])
-    bold, careful = (doubt_about(energies, 0, 10, 0.02, 0.01, calibrated(), risk=risk) for risk in (0.5, 0.001))
+    bold, careful = (
+        doubt_about(energies, 0, 10, 0.02, 0.01, calibrated(), AskSettings(risk=risk)) for risk in (0.5, 0.001)
+    )
     assert careful.delta_e_error > bold.delta_e_error
     assert bold.rivals == () and careful.rivals == (1,)
     assert bold.promised.delta_e.tolist() == careful.promised.delta_e.tolist()

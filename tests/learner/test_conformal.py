@@ -20,6 +20,7 @@ from learner.conformal import (
     effective_n,
     fit,
     missed_triggers,
+    selected_std,
     std_edges,
     tolerance_to_std,
     weighted_quantile,
@@ -342,6 +343,66 @@ def test_tolerance_to_std_by_hand():
     assert tolerance_to_std(fit(0 * errors, std, prior=NO_PRIOR), 0.1, 0.05) == math.inf
 
 
+@given(SEEDS, st.floats(1e-3, 1.0), st.floats(0.01, 0.5), st.integers(0, 200))
+def test_counting_by_definition(seed, tolerance, risk, n):
+    errors, std, weights = labels(seed, n)
+    counts = np.random.default_rng(seed).uniform(0, 1, n)
+    found = selected_std(errors, std, weights, counts, tolerance, risk)
+    shown = [-math.inf]
+    for sigma in std:
+        harm, below = np.abs(errors) > tolerance, std <= sigma
+        counted = counts[below & harm].sum() + 1 <= risk * (counts[below].sum() + 1)
+        if counted and weights[below & harm].sum() <= risk * weights[below].sum():
+            shown.append(sigma)
+    assert found == max(shown)
+
+
+def test_counting_by_hand():
+    std, small, ones = np.arange(1.0, 41.0) / 100, np.zeros(40), np.ones(40)
+    counted = lambda errors, std, weights: selected_std(errors, std, weights, np.ones(len(std)), 0.1, 0.1)  # noqa: E731
+    assert counted(small[:8], std[:8], ones[:8]) == -math.inf  # 8 labels promise no 90 %
+    assert counted(small[:9], std[:9], ones[:9]) == std[8]
+    late = np.where(std > 0.205, 1.0, 0.0)
+    assert counted(late, std, ones) == std[20]  # (1 + 1) / (21 + 1) are less than a tenth, 3 / 23 more
+    assert counted(late[::-1], np.full(40, 0.3), ones) == -math.inf  # equally doubtful: all or none
+    assert counted(small[:0], std[:0], ones[:0]) == -math.inf
+    one = np.where(np.arange(40) == 5, 1.0, 0.0)
+    assert counted(one, std, ones) == std[39]
+    assert counted(one, std, ones + 9 * one) == -math.inf  # an audit that stands for ten steps is more than a tenth
+    assert selected_std(small, std, ones, 0.2 * ones, 0.1, 0.1) == -math.inf  # what has faded: 8 labels
+
+
+def test_of_what_goes_unasked_no_more_than_the_risk_is_harmful():
+    """Errors that do not grow with std: counting lets through what the interval does not, and keeps the risk."""
+    rng = np.random.default_rng(7)
+    asked_before = asked = 0
+    harmful = []
+    for _ in range(300):
+        std = rng.exponential(0.02, 400)
+        errors = rng.normal(0, 0.03 + 0.3 * np.maximum(std - 0.05, 0))
+        conformal = fit(errors[:100], std[:100], floor=1e-3)
+        allowed = conformal.sure_std(0.06, 0.1)
+        later = slice(100, None)
+        asked += int((std[later] > allowed).sum())
+        asked_before += int((std[later] > tolerance_to_std(conformal, 0.06, 0.1)).sum())
+        harmful.append(np.mean(np.abs(errors[later][std[later] <= allowed]) > 0.06))
+    share, error = mean_and_error(harmful)
+    assert share <= 0.1 + 3 * error
+    assert asked < 0.5 * asked_before
+
+
+@given(SEEDS, st.floats(1e-3, 1.0), st.floats(0.01, 0.5), st.integers(0, 200))
+def test_the_bound_passes_the_tolerance_where_the_oracle_is_to_be_asked(seed, tolerance, risk, n):
+    errors, std, weights = labels(seed, n)
+    conformal = fit(errors, std, weights)
+    allowed = conformal.sure_std(tolerance, risk)
+    looked_at = np.concatenate([[0.0, math.nan], std, std * (1 + 1e-6)])
+    bound = conformal.bound(looked_at, tolerance, risk)
+    assert (bound <= conformal.radius(looked_at, 1 - risk)).all()
+    clear = ~np.isclose(looked_at, allowed, rtol=1e-9)
+    assert ((bound <= tolerance * (1 + 1e-9)) == (looked_at <= allowed))[clear].all()
+
+
 # ------------------------------------------------------------------ measures of a running campaign
 
 
@@ -457,6 +518,10 @@ CONFORMAL = fit(GOOD, GOOD)
         (lambda: drift(GOOD, INFINITE), "scores_after must be finite"),
         (lambda: tolerance_to_std(CONFORMAL, 0.0, 0.1), "tolerance must be positive"),
         (lambda: tolerance_to_std(CONFORMAL, 0.1, 1.0), "risk must lie between 0 and 1"),
+        (lambda: selected_std(NAN, GOOD, GOOD, GOOD, 0.1, 0.1), "errors must be finite"),
+        (lambda: selected_std(GOOD, NEGATIVE, GOOD, GOOD, 0.1, 0.1), "std must be ≥ 0"),
+        (lambda: selected_std(GOOD, GOOD, GOOD, NEGATIVE, 0.1, 0.1), "counts must be ≥ 0"),
+        (lambda: selected_std(GOOD, GOOD, GOOD, GOOD, 0.1, 0.0), "risk must lie between 0 and 1"),
     ],
 )
 def test_refused_in_one_clear_line(call, match):

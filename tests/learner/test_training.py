@@ -94,6 +94,19 @@ def test_update_rolls_back_a_worse_model(fitted, labelled):
     assert "rose from" in result.reason
 
 
+def test_one_structure_proves_nothing(fitted, labelled):
+    """The old model is right to the last digit on the one that validates; what is new decides, of which it is not."""
+    alone = labelled[9].copy()
+    said = fitted.committee([alone])
+    alone = with_label(alone, energy=float(said.energies[0]), forces=said.forces[0])
+    new = [with_label(cluster(14, seed=50 + k, spacing=4.3)) for k in range(3)]
+    settings = UpdateSettings(steps=80, tolerance=0.1)
+    result = update(fitted.committee, new, labelled[:9], [alone], settings, seed=0)
+    assert result.promoted, result.reason
+    assert result.metrics["n_structures"] == 1
+    assert not update(fitted.committee, new, labelled[:9], [alone] * 3, settings, seed=0).promoted
+
+
 def test_update_is_deterministic(fitted, labelled):
     a, b = (update(fitted.committee, labelled[9:], labelled[:9], [], SHORT, seed=5) for _ in range(2))
     assert a.metrics == b.metrics
