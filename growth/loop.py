@@ -5,7 +5,7 @@ comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process 
 """
 
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -19,10 +19,8 @@ from growth.asking import (
     corrected_energies,
     doubt_over,
     draw,
-    to_label,
     worst_atoms,
     worst_force_error,
-    worth_a_label,
 )
 from growth.campaign_state import Labels, Models, free_energy
 from growth.carve import carve_together
@@ -30,6 +28,7 @@ from growth.config import Config
 from growth.errors import CampaignError, InputError
 from growth.events import standing
 from growth.initial_set import PretrainSettings, given_labels, given_model, initial_structures, structures_to_teach
+from growth.policy import Policy
 from growth.pool import Done, OrderedPool, Pool, Task
 from growth.questions import Answer, Questions
 from growth.run_directory import RunDirectory
@@ -43,12 +42,8 @@ HEAD_LEARNS = 1500
 """Latest relaxations from which a site head learns."""
 NO_SITE_ATTEMPTS = 3
 """Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
-SPECULATE = 2
-"""Steps that a walker may be ahead of the oracle's answers, where a label takes long."""
 CLOCK_S = 10.0
 """Of its clocks that a run which is killed may lose."""
-RECENT = 30
-"""Latest steps whose doubts tell how doubtful the next ones will be."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -78,7 +73,8 @@ class Campaign:
         self.questions = Questions(self.pool, self.labels, self.models, config)
         events = self._without_open_steps()
         self.walkers = self._restore_walkers(events)
-        self._ratios = deque((line["doubt"] for line in events if line.get("doubt") is not None), maxlen=RECENT)
+        doubts = (line["doubt"] for line in events if line.get("doubt") is not None)
+        self.policy = Policy(config, self.labels, self.models, self.questions, doubts, lambda: self.elapsed)
         self._n_proposed = 0
         self._started = self._checkpointed = time.monotonic()
         self._round: dict[int, int] = {}
@@ -246,7 +242,7 @@ class Campaign:
             if walker.status == "ready" and walker.state.step <= self._round.get(walker.index, walker.state.step):
                 self._propose(walker)
         for walker in self.walkers:
-            if not self.pool.pending("surrogate") and self._may_speculate(walker):
+            if not self.pool.pending("surrogate") and self.policy.may_speculate(walker):
                 self._speculate(walker)
         if not self.pool.pending() and not (self.config.deterministic and self._round_is_over()):
             raise CampaignError(f"nothing left to do while walkers wait: {[w.status for w in self.walkers]}")
@@ -258,26 +254,11 @@ class Campaign:
         kind = self._next_kind(walker)
         ask = self.config.ask
         sure = self.labels.calibration.delta_e.sure_std(ask.delta_e_tolerance, ask.risk)
-        entropy, stop = self._entropy(PROPOSE, walker), self._stop_std(walker)
+        entropy, stop = self._entropy(PROPOSE, walker), self.policy.stop_std(walker.turn)
         arguments = (self.models.version, self.models.shared, walker.state, kind, entropy, walker.index, sure, stop)
         self._n_proposed += 1
         walker.task = f"{walker.index} {self._n_proposed}"
         self.pool.submit(Task("surrogate", "propose", walker.task, arguments))
-
-    def _stop_std(self, walker: Walker) -> float:
-        """Std of forces at which relaxations stop, eV/Å: of steps that the oracle can still be asked about again."""
-        ask = self.config.ask
-        may_ask = ask.arm == "committee" and walker.turn.attempt < ask.max_attempts and self._end_of_asking() is None
-        return ask.stop_std(self.labels.calibration) if may_ask else float("inf")
-
-    def _may_speculate(self, walker: Walker) -> bool:
-        """Whether a walker that waits for labels may take its step before they come; to a minimum, it may."""
-        most = self.config.ask.speculate
-        waits = self.labels.method.cheap or self.config.ask.learn_first
-        most = (0 if waits else SPECULATE) if most is None else most
-        most = 0 if self.config.deterministic else most
-        minimum = walker.turn.doubt is not None and not walker.turn.doubt.stopped
-        return walker.status == "labelling" and walker.turn.proposal is not None and minimum and len(walker.open) < most
 
     def _speculate(self, walker: Walker) -> None:
         """Take the step as the surrogate has it, and go on; the answer confirms it or takes it back."""
@@ -345,74 +326,28 @@ class Campaign:
         self._pass(walker, done.result)
         self._choose(walker, done.result, np.array([site.energy for site in done.result.sites]))
         assert walker.turn.doubt is not None
-        self._ratios.append(walker.turn.doubt.ratio(self.config.ask))
-        reason = self._reason_to_ask(walker)
-        in_doubt = reason is not None and walker.turn.doubt.reason(self.config.ask) is not None
-        ended = self._end_of_asking() if reason else None
-        stopped = walker.turn.doubt.stopped
-        spared = in_doubt and not ended and not stopped and not self._worth_a_label(walker)
-        if reason and not spared and self._learner_is_behind():
+        policy, stopped = self.policy, walker.turn.doubt.stopped
+        policy.note(walker.turn)
+        uniform = float(self._rng(AUDIT, walker).random())
+        reason = policy.reason_to_ask(walker.turn, uniform)
+        in_doubt = reason is not None and policy.is_doubtful(walker.turn)
+        ended = policy.end if reason else None
+        spared = in_doubt and not ended and not stopped and not policy.worth_a_label(walker.turn, self.walkers)
+        if reason and not spared and policy.learner_is_behind:
             walker.status, walker.needs = "learning", self.labels.uids()
         elif ended and self.config.budget.when_spent == "stop":
             walker.status = "done"
             self.report({"what": "say", "text": f"w{walker.index:02d} ends: {ended}, {reason}"})
         elif ended and stopped:
             walker.status = "ready"  # to be relaxed to the end, now that nobody can be asked
-        elif ended or self._is_spent():
+        elif ended or policy.is_spent:
             self._accept(walker, "accepted", f"{ended}; {reason}" if ended else None)
         elif reason and not spared:
             self._query(walker, reason)
-        elif self._audits(walker):
+        elif policy.audits(uniform):
             self._audit(walker, spared)
         else:
             self._accept(walker, "accepted", f"spared; {reason}" if spared else None)
-
-    def _is_spent(self) -> bool:
-        """Whether no more labels may be asked for."""
-        hours = self.config.budget.hours
-        return self._budget_left() <= 0 or (hours is not None and self.elapsed >= 3600 * hours)
-
-    def _end_of_asking(self) -> str | None:
-        """Why a step in doubt is asked about no more."""
-        if self._is_spent():
-            return "budget spent"
-        least = self.config.budget.least_gain
-        gain = None if least is None else self.labels.gain()
-        if least is not None and gain is not None and gain < least:
-            return f"labels bring too little ({gain:+.0%} on the last {self.config.budget.gain_steps} asked steps)"
-        return None
-
-    def _worth_a_label(self, walker: Walker) -> bool:
-        """Whether labels will last for steps as doubtful as the present one."""
-        assert walker.turn.doubt is not None
-        growth, ask = self.config.growth, self.config.ask
-        if not self.config.budget.paced or ask.arm != "committee" or growth.kinetics in ("kmc", "md"):
-            return True
-        atoms = sum(max(growth.n_atoms - len(w.state.crystal), 0) for w in self.walkers)
-        share = self._budget_left() / self.labels.per_query / max(atoms * (1 + growth.hops_per_step), 1)
-        return worth_a_label(walker.turn.doubt.ratio(ask), self._ratios, share)
-
-    def _reason_to_ask(self, walker: Walker) -> str | None:
-        """Why the oracle should be asked about the present proposal: doubt, or so many steps without a label."""
-        assert walker.turn.doubt is not None
-        ask = self.config.ask
-        if ask.arm == "nothing":
-            return None
-        if ask.arm == "everything":
-            return ask.arm
-        if ask.arm == "random":
-            return ask.arm if self._uniform(walker) < ask.random_probability else None
-        overdue = ask.max_unasked is not None and walker.turn.unasked >= ask.max_unasked
-        return walker.turn.doubt.reason(ask) or (f"{walker.turn.unasked} steps unasked" if overdue else None)
-
-    def _audits(self, walker: Walker) -> bool:
-        """Whether a sure step is labelled all the same; not in the arms for comparison."""
-        ask = self.config.ask
-        return ask.arm == "committee" and self._uniform(walker) < ask.audit_probability
-
-    def _uniform(self, walker: Walker) -> float:
-        """The random number by which the present proposal is labelled, or not."""
-        return float(self._rng(AUDIT, walker).random())
 
     def _pass(self, walker: Walker, proposal: Proposal) -> None:
         """Note what happened beyond doubt before what is proposed."""
@@ -432,11 +367,6 @@ class Campaign:
             proposal = replace(proposal, choice=choice, probabilities=boltzmann(energies, kT))
         walker.turn.proposal = proposal
         walker.turn.doubt = self._doubt(proposal)
-
-    def _learner_is_behind(self) -> bool:
-        """Whether so many answers wait to be learnt that the next model should be seen before asking more."""
-        unseen = self.labels.uids() - self.models.trained
-        return bool(unseen) and len(unseen) + self.questions.under_way >= self.config.learner.labels_per_update
 
     def _doubt(self, proposal: Proposal) -> Doubt:
         kT, ask, in_time = self.config.growth.kT, self.config.ask, proposal.duration is not None
@@ -462,7 +392,7 @@ class Campaign:
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
         """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
         walker.no_site_attempts += 1
-        wanted = 0 if self._is_spent() else int(min(self.config.ask.sites_per_query, self._budget_left()))
+        wanted = 0 if self.policy.is_spent else int(min(self.config.ask.sites_per_query, self.policy.left))
         finite = [structure for structure in rejected if np.isfinite(structure.positions).all()]
         structures = [piece for structure in finite if (piece := self._affordable(structure)) is not None][:wanted]
         if walker.no_site_attempts > NO_SITE_ATTEMPTS or not structures:
@@ -476,13 +406,9 @@ class Campaign:
 
     def _query(self, walker: Walker, reason: str) -> None:
         walker.status, walker.turn.reason = "labelling", f"query: {reason}"
-        assert walker.turn.doubt is not None
-        settings, doubt = self.config.ask, walker.turn.doubt
-        only_other_doubt = doubt.reason(settings) is not None and doubt.delta_e_error <= settings.delta_e_tolerance
-        one = doubt.stopped or (only_other_doubt and settings.arm == "committee")
-        wanted = 1 if one else settings.sites_per_query
-        chance = settings.random_probability if settings.arm == "random" else 1.0
-        self._ask_about(walker, self._sites(walker, wanted), chance)
+        ask = self.config.ask
+        chance = ask.random_probability if ask.arm == "random" else 1.0
+        self._ask_about(walker, self.policy.sites_to_query(walker.turn), chance)
 
     def _audit(self, walker: Walker, spared: bool) -> None:
         """Take the step, and have it and its nearest rival labelled: what the error of sure steps is.
@@ -490,19 +416,13 @@ class Campaign:
         Of steps that were `spared` though in doubt, so that calibration knows of them too.
         """
         ask = self.config.ask
-        sites, reason = self._sites(walker, ask.sites_per_query), "audit of the spared" if spared else "audit"
+        sites, reason = (
+            self.policy.sites(walker.turn, ask.sites_per_query),
+            "audit of the spared" if spared else "audit",
+        )
         requests = requests_about(walker.turn, sites, reason, ask.audit_probability, self.config.oracle.max_atoms)
         self._accept(walker, "audited", reason)
         self._ask(requests)
-
-    def _sites(self, walker: Walker, wanted: int) -> list[int]:
-        proposal, doubt = walker.turn.proposal, walker.turn.doubt
-        assert proposal is not None
-        assert doubt is not None
-        if proposal.duration is not None:  # a barrier is a difference of all of them
-            wanted = max(wanted, 3)
-        affordable = int(min(wanted, max(self._budget_left(), 1)))
-        return to_label(proposal.choice, doubt.rivals, len(proposal.sites), affordable)
 
     def _ask_about(self, walker: Walker, sites: Sequence[int], chance: float) -> None:
         requests = requests_about(walker.turn, sites, "query", chance, self.config.oracle.max_atoms)
@@ -613,7 +533,7 @@ class Campaign:
         assert turn.proposal is not None
         choice = turn.proposal.choice
         carved = any(request.carved_from for request in turn.asked.values())  # another carve would not compare
-        if choice not in truth and not carved and not self._is_spent():
+        if choice not in truth and not carved and not self.policy.is_spent:
             self._ask_about(walker, [choice], 1.0)
             return
         if turn.proposal.sites[choice].stopped:
@@ -700,9 +620,6 @@ class Campaign:
 
     def _rng(self, purpose: int, walker: Walker, with_attempt: bool = True) -> np.random.Generator:
         return np.random.default_rng(self._entropy(purpose, walker, with_attempt))
-
-    def _budget_left(self) -> float:
-        return self.labels.budget_left(self.questions.under_way)
 
     def _log_event(self, walker: Walker, event: dict[str, Any]) -> None:
         doubt, proposal = walker.turn.doubt, walker.turn.proposal

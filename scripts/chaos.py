@@ -17,6 +17,7 @@ import json
 import os
 import random
 import shlex
+import statistics
 import subprocess
 import sys
 import time
@@ -182,6 +183,7 @@ def page(found: dict[str, Any], command: str) -> str:
         [str(seed), *(told for of in (under, peace) for told in (str(of["labels"]), _energies(of)))]
         for seed, (under, peace) in enumerate(zip(found["under_fire"], found["in_peace"], strict=True))
     ]
+    fire, calm = (_mean([e for of in found[which] for e in of["energies"]]) for which in ("under_fire", "in_peace"))
     head = ["seed", "labels under fire", "eV/atom", "labels in peace", "eV/atom"]
     lines = [
         "# Killed at any moment",
@@ -195,11 +197,17 @@ def page(found: dict[str, Any], command: str) -> str:
         *(
             [f"Files that differ from those of the undisturbed runs: {len(found['differ'])}.", ""]
             if found["exact"]
-            else []
+            else [f"Energy of the grown crystals, mean and its error: {fire} eV/atom under fire, {calm} in peace.", ""]
         ),
         *table(head, rows),
     ]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _mean(energies: list[float]) -> str:
+    """Mean and its standard error, over crystals."""
+    error = f" ± {statistics.stdev(energies) / len(energies) ** 0.5:.4f}" if len(energies) > 1 else ""
+    return f"{statistics.mean(energies):.4f}{error}"
 
 
 def _energies(of: dict[str, Any]) -> str:
