@@ -150,6 +150,7 @@ class RayPool:
         self._under_way: dict[ray.ObjectRef, tuple[Task, int, _Worker, float]] = {}
         self._n_under_way: Counter[Role] = Counter()
         self._looked = self._watched = 0.0
+        self._refusal: InputError | None = None
         self.watch: Callable[[RayPool], None] = lambda pool: None
         self._staff()
 
@@ -177,6 +178,8 @@ class RayPool:
         until = time.monotonic() + (float("inf") if timeout is None else timeout)
         done: list[Done] = []
         while self.pending() and not done:
+            if self._refusal is not None:  # once what had finished beside it is handed out
+                raise self._refusal
             left = until - time.monotonic()
             if left <= 0:
                 break
@@ -239,11 +242,14 @@ class RayPool:
             self._drop(worker)
             self._stillborn[worker.role] += 1
             if self._stillborn[worker.role] > RETRIES:
-                raise InputError(
-                    f"ray: no {worker.role} worker starts in {RETRIES + 1} tries: {last_line(error)}"
-                ) from None
+                told = f"ray: no {worker.role} worker starts in {RETRIES + 1} tries: {last_line(error)}"
+                self._refusal = InputError(told)
             return
-        refuse_other_versions(node, versions(), theirs)
+        try:
+            refuse_other_versions(node, versions(), theirs)
+        except InputError as refusal:
+            self._refusal = refusal
+            return
         self._stillborn[worker.role] = 0
         self._idle[worker.role].append(worker)
 

@@ -40,7 +40,7 @@ class AskSettings(BaseModel):
     energy_tolerance: float = Field(0.008, gt=0, description="harmless error of the energy per atom, eV")
     force_tolerance: float = Field(0.2, gt=0, description="harmless error of the worst force near the adatom, eV/Å")
     risk: float = Field(
-        0.1, gt=0, lt=1, description="share of the steps taken unasked whose error, each, may be larger"
+        0.1, gt=0, lt=1, description="share of the steps taken unasked whose error, each, may be larger, as labels tell"
     )
     audit_probability: float = Field(0.05, ge=0, le=1, description="chance that a sure step is labelled all the same")
     arm: Arm = Field(
@@ -95,7 +95,8 @@ class AskSettings(BaseModel):
         """Largest std of a force vector near the adatom at which a relaxation goes on, eV/Å; inf where none stops."""
         if self.stop_beyond is None:
             return float("inf")
-        return tolerance_to_std(calibration.forces, self.stop_beyond * self.force_tolerance, self.risk)
+        wide = tolerance_to_std(calibration.forces, self.stop_beyond * self.force_tolerance, self.risk)
+        return max(wide, calibration.forces.sure_std(self.force_tolerance, self.risk))
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,8 @@ class Doubt:
 
     Attributes:
         stds: (n_sites,) of E_i − E_chosen, eV, each member's own difference.
-        errors: what the errors stay within but for the risk. promised: the same at the level whose coverage is told.
+        errors: what the errors stay within but for the risk; the tolerance at most where it is sure by count.
+        promised: the interval at the level whose coverage is told.
         rivals: indices of the sites that could still be the better choice, the most doubtful first.
         stopped: whether the chosen site is no minimum, but where its relaxation left the known region.
     """
@@ -204,7 +206,7 @@ def doubt_about(
     promised = radii(lambda name, std: getattr(calibration, name).radius(std, LEVEL))
     gaps = np.abs(member_energies.mean(axis=0) - member_energies[:, chosen].mean())
     near = [i for i in others if all_count or not gaps[i] > 3 * kT + errors.delta_e[i]]
-    return Doubt(stds, errors, promised, tuple(sorted(near, key=lambda i: -errors.delta_e[i])))
+    return Doubt(stds, errors, promised, tuple(sorted(near, key=lambda i: (-errors.delta_e[i], -stds[i]))))
 
 
 def doubt_over(

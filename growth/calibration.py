@@ -46,7 +46,7 @@ class Scores(NamedTuple):
 def calibrated(lines: Sequence[Line] = (), version: int = 0) -> Calibration:
     """What the labels so far promise for model `version`; without any, what the prior does.
 
-    A label counts 1 / chance, times FADE for every promotion since.
+    A label weighs 1 / chance, times FADE for every promotion since; where labels are counted, FADE alone.
     """
     found = {}
     for name, scores in scores_of(lines).items():

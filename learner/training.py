@@ -30,7 +30,9 @@ Progress = Callable[[Numbers], None]
 
 MEASURED, MEASURED_ATOMS = 400, 20_000
 FEWEST = 3
-"""Structures on which one model can be called worse than another."""
+"""Structures whose mean errors can tell that one model is worse than another."""
+WILD = 10.0
+"""Times the former error at which one structure alone tells."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ class UpdateResult:
 
     Attributes:
         committee: the better one: the updated committee if promoted, else the one that was handed in.
-        promoted: whether the updated one is not worse on the frozen validation set, and on `new` where that is small.
+        promoted: whether the updated one is not worse, see `not_worse` and `not_wild`.
         metrics: of the committee that is returned; `before` and `after` by size bin.
         reason: one line on the decision.
     """
@@ -160,7 +162,8 @@ def update(
         committee: the present one; not changed.
         new: labelled structures that it has not seen.
         replay: labelled structures that it has seen (all of them, or any part).
-        validation: frozen, labelled; may be empty. Fewer than `FEWEST` prove nothing: those of `new` count with them.
+        validation: frozen, labelled; may be empty. Means over fewer than `FEWEST` tell nothing: then the update is
+            promoted if it has learnt `new` and none of them is off wildly.
         settings: budget, rates, tolerance.
         seed: of data order and bootstrap weights.
         progress: called with the log entry after every step.
@@ -186,6 +189,8 @@ def update(
     judged = list(validation) if len(validation) >= FEWEST else [*validation, *new]
     before, after = (by_size(c, judged, settings.size_bins) for c in (committee, updated))
     promoted, reason = not_worse(before, after, settings.tolerance)
+    if promoted and 0 < len(validation) < FEWEST:
+        promoted, reason = not_wild(before["all"], after["all"], len(validation))
     best = updated if promoted else committee
     figures = evaluate(best, list(validation) or judged)
     metrics: dict[str, Any] = {**figures, "before": means(before), "after": means(after), "reason": reason}
@@ -224,7 +229,22 @@ def not_worse(before: dict[str, Errors], after: dict[str, Errors], tolerance: fl
             chance = 2 * float(rise.std(ddof=1)) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
             if not rise.mean() <= max(was * tolerance + slack, chance):
                 return False, f"{key} of {name} atoms rose from {was:.1f} to {was + float(rise.mean()):.1f}"
-    return True, "not worse on any bin of the validation set"
+    return True, "not worse on any bin"
+
+
+def not_wild(before: Errors, after: Errors, n: int) -> tuple[bool, str]:
+    """Whether none of the first n structures is off ten times as much as the worst of them was, and slack.
+
+    Args:
+        before, after: from `structure_errors`, of the same structures. n: of a validation set too small for means.
+    """
+    for key, slack in (("energy_mae_mev_per_atom", 0.5), ("force_mae_mev_per_A", 5.0)):
+        if key not in before:
+            continue
+        was, now = float(before[key][:n].max()), float(after[key][:n].max())
+        if not now <= WILD * (was + slack):
+            return False, f"{key} of one of {n} validating structures rose from {was:.1f} to {now:.1f}"
+    return True, "new labels learnt; too few validate to compare means"
 
 
 def means(errors: dict[str, Errors]) -> dict[str, dict[str, float]]:

@@ -183,7 +183,7 @@ def page(found: dict[str, Any], command: str) -> str:
         [str(seed), *(told for of in (under, peace) for told in (str(of["labels"]), _energies(of)))]
         for seed, (under, peace) in enumerate(zip(found["under_fire"], found["in_peace"], strict=True))
     ]
-    fire, calm = (_mean([e for of in found[which] for e in of["energies"]]) for which in ("under_fire", "in_peace"))
+    fire, calm = (_mean([statistics.mean(of["energies"]) for of in found[k]]) for k in ("under_fire", "in_peace"))
     head = ["seed", "labels under fire", "eV/atom", "labels in peace", "eV/atom"]
     lines = [
         "# Killed at any moment",
@@ -197,7 +197,10 @@ def page(found: dict[str, Any], command: str) -> str:
         *(
             [f"Files that differ from those of the undisturbed runs: {len(found['differ'])}.", ""]
             if found["exact"]
-            else [f"Energy of the grown crystals, mean and its error: {fire} eV/atom under fire, {calm} in peace.", ""]
+            else [
+                f"Energy of the grown crystals, mean over seeds: {fire} eV/atom under fire, {calm} in peace.",
+                "",
+            ]
         ),
         *table(head, rows),
     ]
@@ -205,7 +208,7 @@ def page(found: dict[str, Any], command: str) -> str:
 
 
 def _mean(energies: list[float]) -> str:
-    """Mean and its standard error, over crystals."""
+    """Mean and its standard error, over seeds."""
     error = f" ± {statistics.stdev(energies) / len(energies) ** 0.5:.4f}" if len(energies) > 1 else ""
     return f"{statistics.mean(energies):.4f}{error}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,7 @@ from ase import Atoms
 from learner import InputError, NetworkSettings, TrainSettings, UpdateSettings, evaluate, train, update
 from learner.data import read_label, reference_energies
 from learner.fit import Sampler, bootstrap_weights
-from learner.training import not_worse
+from learner.training import not_wild, not_worse
 
 from .conftest import cluster, with_label
 
@@ -127,6 +129,16 @@ def test_not_worse(change, promoted):
     old = {"energy_mae_mev_per_atom": np.full(4, 5.0), "force_mae_mev_per_A": np.full(4, 40.0)}
     new = {**old, **{key: np.array(values) for key, values in change.items()}}
     assert not_worse({"all": old, "<=20": old}, {"all": old, "<=20": new}, 0.1)[0] is promoted
+
+
+@pytest.mark.parametrize(
+    ("errors", "kept"),
+    [([4.0, 60.0, 1.0], True), ([4.0, 66.0, 1.0], False), ([4.0, 1.0, 900.0], True), ([math.nan, 1.0, 1.0], False)],
+)
+def test_of_few_that_validate_none_may_be_wild(errors, kept):
+    old = {"energy_mae_mev_per_atom": np.array([5.0, 6.0, 7.0])}
+    new = {"energy_mae_mev_per_atom": np.array(errors)}
+    assert not_wild(old, new, 2)[0] is kept
 
 
 def test_single_member_and_no_forces(labelled):
