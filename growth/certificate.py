@@ -23,7 +23,7 @@ from growth.config import CertificateSettings, Config
 from growth.errors import CampaignError
 from growth.events import standing
 from growth.pool import Pool, Task
-from growth.relax import Relaxed
+from growth.relax import Relaxed, rms_moved
 from growth.run_directory import RunDirectory
 from oracle import Dataset, FailedLabel, Method, uid
 from oracle.cache import LabelCache
@@ -254,13 +254,12 @@ def relax_with_method(crystal: Atoms, method: Method, fmax: float = 0.01, steps:
     before = float(relaxed.get_potential_energy())
     force = float(np.linalg.norm(relaxed.get_forces(apply_constraint=False), axis=1).max())
     converged = bool(LBFGS(relaxed, logfile=None).run(fmax=fmax, steps=steps))
-    moved = relaxed.positions - crystal.positions
     return {
         "n_atoms": len(crystal),
         "energy": before,
         "max_force": force,
         "relaxed_energy": float(relaxed.get_potential_energy()),
-        "relaxation_rms_A": float(np.sqrt((moved**2).sum(axis=1).mean())),
+        "relaxation_rms_A": rms_moved(crystal, relaxed),
         "converged": converged,
     }
 

@@ -248,6 +248,11 @@ def longest(step: np.ndarray) -> float:
     return float(np.sqrt((step**2).sum(1)).max(initial=0.0))
 
 
+def rms_moved(before: Atoms, after: Atoms) -> float:
+    """How far atoms moved, root mean square, Å."""
+    return float(np.sqrt(((after.positions - before.positions) ** 2).sum(axis=1).mean()))
+
+
 def _clamped(step: np.ndarray, limit: float) -> np.ndarray:
     """The step scaled down as a whole so that no atom moves further than limit."""
     return step * min(1.0, limit / max(longest(step), 1e-12))

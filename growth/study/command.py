@@ -12,15 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from ase import Atoms
 from pydantic import BaseModel
 
 from growth.config import check_settings, set_key
 from growth.damage import newest_model
 from growth.energy_model import EnergyModel
 from growth.errors import InputError
-from growth.relax import relax
+from growth.relax import relax, rms_moved
 from growth.study.results import plain, write_json, write_structures
 from growth.study.studies import STUDIES, Means, Study
 from growth.study.subject import Subject, learned_model, subject_of, surface_of
@@ -166,14 +164,9 @@ def _at_rest(subject: Subject, model: EnergyModel, known_as: str, out: Path, say
         after.structure.info = {"energy": after.energy, "member_energies": after.member_energies}
         crystals.append(after.structure)
     write_structures(target, crystals)
-    moved = [rms(before, after) for before, after in zip(subject.crystals, crystals, strict=True)]
+    moved = [rms_moved(before, after) for before, after in zip(subject.crystals, crystals, strict=True)]
     write_json(done, {"key": key, "moved_rms_A": moved, "converged": [each.converged for each in found]})
     return subject.with_crystals(crystals)
-
-
-def rms(before: Atoms, after: Atoms) -> float:
-    """How far atoms moved, root mean square, Å."""
-    return float(np.sqrt(((after.positions - before.positions) ** 2).sum(axis=1).mean()))
 
 
 def _do(name: str, each: Study, subject: Subject, means: Means, known_as: str, out: Path) -> None:
