@@ -1,11 +1,16 @@
 """What of a run's files is damaged: found by the checksums that they carry, told in one line each, nothing changed."""
 
+import contextlib
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from growth.errors import InputError
 from oracle.durable import damaged_lines, sha256, unseal
+from oracle.errors import InputError as OracleInputError
 from oracle.plain_yaml import parse_yaml
 
 LOGS = ("provenance", "events", "metrics", "relaxations")
@@ -15,6 +20,23 @@ CHECK = b"# crc32"
 """How the first line of config.yaml begins."""
 SUMS = "SHA256SUMS"
 """In a model directory the checksums of the other files, as `sha256sum` writes them."""
+
+
+@contextlib.contextmanager
+def readable(run: Path) -> Iterator[None]:
+    """Make one line of whatever files of a run that are of another shape make of the code that reads them.
+
+    Raises:
+        InputError: names the run and what went wrong.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except OracleInputError as error:
+        raise InputError(str(error)) from error
+    except (ArithmeticError, AttributeError, LookupError, OSError, TypeError, ValueError, yaml.YAMLError) as error:
+        raise InputError(f"{run}: its files cannot be read ({type(error).__name__}: {error})") from error
 
 
 def damage_of(run: Path) -> list[str]:

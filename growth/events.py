@@ -68,6 +68,9 @@ def standing(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     What was `rejected` never happened, and what was `rolled_back` no longer, with all that the walker did after it. A
     `speculative` step that was `confirmed` counts as `queried`.
 
+    Raises:
+        InputError: a step is confirmed that was not taken.
+
     >>> line = lambda step, fate: {"walker": 0, "step": step, "fate": fate}
     >>> log = [line(1, "speculative"), line(2, "accepted"), line(1, "confirmed"), line(3, "speculative")]
     >>> [(kept["step"], kept["fate"]) for kept in standing([*log, line(3, "rolled_back"), line(3, "rejected")])]
@@ -82,8 +85,10 @@ def standing(lines: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
             case "rolled_back":
                 kept = [other for other in kept if other["walker"] != walker or other["step"] < step]
             case "confirmed":
-                of = next(k for k, other in enumerate(kept) if (other["walker"], other["step"]) == (walker, step))
-                kept[of] = {**kept[of], "fate": "queried"}
+                taken = [k for k, other in enumerate(kept) if (other["walker"], other["step"]) == (walker, step)]
+                if not taken:
+                    raise InputError(f"events: step {step} of walker {walker} is confirmed, and was never taken")
+                kept[taken[0]] = {**kept[taken[0]], "fate": "queried"}
             case _:
                 kept.append(line)
     return kept

@@ -10,6 +10,7 @@ import ase.io
 import numpy as np
 from ase import Atoms
 
+from growth.damage import readable
 from growth.errors import InputError
 from growth.events import standing
 from growth.observables import coordination
@@ -36,29 +37,32 @@ def export_run(run: Path, out: Path, form: str = "extxyz") -> list[Path]:
     OUT/wNN.cif, .poscar, .data, .json, the crystal of each walker as it is now; pymatgen's with these properties.
 
     Raises:
-        InputError: `run` is no run directory, or there is no such format.
+        InputError: `run` is no run directory, its files cannot be read, or there is no such format.
     """
     if form not in get_args(Format):
         raise InputError(f"format {form!r}: expected one of {', '.join(get_args(Format))}")
     if not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a run directory (no config.yaml); give the directory that `kossel grow` wrote")
+    with readable(run):  # all of it, before anything is written
+        files = dict(_grown(run, form))
+        dataset = Dataset.read(run / "dataset") if form == "extxyz" and (run / "dataset").exists() else None
     out.mkdir(parents=True, exist_ok=True)
-    walkers = sorted((run / "grown").glob("w[0-9][0-9]"))
-    if form != "extxyz":
-        ending, text = WRITERS[form]
-        return [_written(out / f"{w.name}.{ending}", text(*growth_of(run, int(w.name[1:]), -1))) for w in walkers]
-    written = [
-        _written(out / f"{w.name}.extxyz", "".join(map(exact_frame, growth_of(run, int(w.name[1:]))))) for w in walkers
-    ]
-    if (run / "dataset").exists():
-        Dataset.read(run / "dataset").export(out / "labels.extxyz")
-        written.append(out / "labels.extxyz")
-    return written
+    for name, content in files.items():
+        write_whole(out / name, content)
+    if dataset is not None:
+        dataset.export(out / "labels.extxyz")
+    return [out / name for name in (*files, *(["labels.extxyz"] if dataset is not None else []))]
 
 
-def _written(target: Path, content: str | bytes) -> Path:
-    write_whole(target, content)
-    return target
+def _grown(run: Path, form: str) -> Iterator[tuple[str, str | bytes]]:
+    """Names of files and their contents, a walker each."""
+    for walker in sorted((run / "grown").glob("w[0-9][0-9]")):
+        index = int(walker.name[1:])
+        if form == "extxyz":
+            yield f"{walker.name}.extxyz", "".join(map(exact_frame, growth_of(run, index)))
+        else:
+            ending, text = WRITERS[form]
+            yield f"{walker.name}.{ending}", text(*growth_of(run, index, -1))
 
 
 def growth_of(run: Path, walker: int, first: int = 0) -> Iterator[Atoms]:

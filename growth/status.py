@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from growth.config import Config, load_config
-from growth.damage import CHECKPOINT, PREVIOUS, checkpoint, damage_of
+from growth.damage import CHECKPOINT, PREVIOUS, checkpoint, damage_of, readable
 from growth.errors import InputError
 from growth.events import standing
 from growth.page.markup import duration
@@ -44,14 +44,9 @@ def status_of(run: Path) -> dict[str, Any]:
     if not (run / "config.yaml").exists():
         raise InputError(f"{run}: not a run directory (no config.yaml); give the directory that `kossel grow` wrote")
     config = load_config(run / "config.yaml")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DamageWarning)  # the same is told in `damage`
-            return _told(run, config)
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{run}: its files cannot be read ({type(error).__name__}: {error})") from error
+    with readable(run), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamageWarning)  # the same is told in `damage`
+        return _told(run, config)
 
 
 def _told(run: Path, config: Config) -> dict[str, Any]:

@@ -13,8 +13,7 @@ from ase.data.colors import jmol_colors
 
 import learner
 from growth.calibration import audits_of, held, scores_of
-from growth.damage import newest_model
-from growth.errors import InputError
+from growth.damage import newest_model, readable
 from growth.order import KINDS, Order
 from growth.page import sentences, series, tables
 from growth.page.atoms import contributions, std_of
@@ -50,10 +49,8 @@ def content_of(run: Path, live: bool = False) -> Content:
         InputError: not a run directory, or its files cannot be read.
     """
     found = read_run(run)
-    try:
+    with readable(run):
         return _told(found, named(run), live)
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:  # lines of another shape
-        raise InputError(f"{run}: its files cannot be read ({type(error).__name__}: {error})") from error
 
 
 def _told(found: RunFiles, name: str, live: bool) -> Content:

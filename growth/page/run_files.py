@@ -6,18 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ase import Atoms
 
 from growth.config import load_config
-from growth.damage import CHECKPOINT, CONFIG, LOGS, PREVIOUS, checkpoint
-from growth.errors import InputError
+from growth.damage import CHECKPOINT, CONFIG, LOGS, PREVIOUS, checkpoint, readable
 from growth.events import standing
 from growth.run_directory import read_seed
 from growth.status import status_of
 from oracle import Dataset
 from oracle.durable import DamageWarning, read_lines, unseal
-from oracle.errors import InputError as OracleInputError
 
 Line = dict[str, Any]
 
@@ -82,14 +79,9 @@ def read_run(run: Path) -> RunFiles:
         InputError: not a run directory, or one whose files cannot be read.
     """
     status = status_of(run)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DamageWarning)  # the same is told in `status["damage"]`
-            return _read(run, status)
-    except (InputError, OracleInputError) as error:
-        raise InputError(str(error)) from error
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        raise InputError(f"{run}: its files cannot be read ({type(error).__name__}: {error})") from error
+    with readable(run), warnings.catch_warnings():
+        warnings.simplefilter("ignore", DamageWarning)  # the same is told in `status["damage"]`
+        return _read(run, status)
 
 
 def _read(run: Path, status: Mapping[str, Any]) -> RunFiles:
