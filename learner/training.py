@@ -15,6 +15,7 @@ from ase import Atoms
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from scipy.special import stdtrit
 
 from .committee import Committee, Header
 from .data import Example, dataset_hash, join_examples, make_examples, reference_energies
@@ -29,6 +30,10 @@ Errors = dict[str, np.ndarray]
 Progress = Callable[[Numbers], None]
 
 MEASURED, MEASURED_ATOMS = 400, 20_000
+SLACK = {"energy_mae_mev_per_atom": 0.5, "force_mae_mev_per_A": 5.0}
+"""By how much an update may be worse on a bin of the validation set, beside the tolerance."""
+BY_CHANCE = 0.025
+"""Share of updates, no worse than the model before them, that are refused by chance."""
 FEWEST = 3
 """Structures whose mean errors can tell that one model is worse than another."""
 WILD = 10.0
@@ -214,21 +219,21 @@ def by_size(committee: Committee, structures: Sequence[Atoms], edges: Sequence[i
 def not_worse(before: dict[str, Errors], after: dict[str, Errors], tolerance: float) -> tuple[bool, str]:
     """Whether no bin is worse by more than is let pass and more than chance explains.
 
-    Let pass are the tolerance (relative) plus 0.5 meV/atom and 5 meV/Å; chance explains two standard errors of the
-    mean difference between the two models on the same structures.
+    Let pass are the tolerance (relative) plus `SLACK`. Chance explains what Student's t allows the mean difference
+    between the two models on the same structures, so that it alone refuses a share `BY_CHANCE` of updates, however
+    many bins are looked at.
 
     Args:
         before, after: from `by_size`, of the same structures.
         tolerance: relative increase of a mean absolute error that is let pass.
     """
-    for name, old in before.items():
-        for key, slack in (("energy_mae_mev_per_atom", 0.5), ("force_mae_mev_per_A", 5.0)):
-            if key not in old:
-                continue
-            was, rise = float(old[key].mean()), after[name][key] - old[key]
-            chance = 2 * float(rise.std(ddof=1)) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
-            if not rise.mean() <= max(was * tolerance + slack, chance):
-                return False, f"{key} of {name} atoms rose from {was:.1f} to {was + float(rise.mean()):.1f}"
+    looked_at = [(name, key) for name, old in before.items() for key in SLACK if key in old]
+    for name, key in looked_at:
+        was, rise = float(before[name][key].mean()), after[name][key] - before[name][key]
+        error = float(rise.std(ddof=1)) / len(rise) ** 0.5 if len(rise) > 1 else 0.0
+        chance = error * float(stdtrit(max(len(rise) - 1, 1), 1 - BY_CHANCE / len(looked_at)))
+        if not rise.mean() <= max(was * tolerance + SLACK[key], chance):
+            return False, f"{key} of {name} atoms rose from {was:.1f} to {was + float(rise.mean()):.1f}"
     return True, "not worse on any bin"
 
 
@@ -238,7 +243,7 @@ def not_wild(before: Errors, after: Errors, n: int) -> tuple[bool, str]:
     Args:
         before, after: from `structure_errors`, of the same structures. n: of a validation set too small for means.
     """
-    for key, slack in (("energy_mae_mev_per_atom", 0.5), ("force_mae_mev_per_A", 5.0)):
+    for key, slack in SLACK.items():
         if key not in before:
             continue
         was, now = float(before[key][:n].max()), float(after[key][:n].max())

@@ -12,7 +12,7 @@ from ase import Atoms
 from learner import InputError, NetworkSettings, TrainSettings, UpdateSettings, evaluate, train, update
 from learner.data import read_label, reference_energies
 from learner.fit import Sampler, bootstrap_weights
-from learner.training import not_wild, not_worse
+from learner.training import BY_CHANCE, SLACK, not_wild, not_worse
 
 from .conftest import cluster, with_label
 
@@ -121,6 +121,7 @@ def test_update_is_deterministic(fitted, labelled):
         ({"energy_mae_mev_per_atom": [5.4, 5.4, 5.4, 5.4]}, True),
         ({"energy_mae_mev_per_atom": [8.0, 8.1, 8.0, 7.9]}, False),
         ({"energy_mae_mev_per_atom": [1.0, 1.0, 1.0, 29.0]}, True),  # one structure says little
+        ({"energy_mae_mev_per_atom": [6.0, 6.2, 7.5, 8.0]}, True),  # four that differ by as much do not say enough
         ({"force_mae_mev_per_A": [60.0, 61.0, 59.0, 60.0]}, False),
         ({"energy_mae_mev_per_atom": [float("nan")] * 4}, False),
     ],
@@ -139,6 +140,18 @@ def test_of_few_that_validate_none_may_be_wild(errors, kept):
     old = {"energy_mae_mev_per_atom": np.array([5.0, 6.0, 7.0])}
     new = {"energy_mae_mev_per_atom": np.array(errors)}
     assert not_wild(old, new, 2)[0] is kept
+
+
+def test_chance_refuses_no_more_updates_than_it_may():
+    """Models that are as good as each other, in four comparisons each, on few structures and on many."""
+    rng = np.random.default_rng(0)
+    for n in (3, 5, 40):
+        refused = []
+        for _ in range(3000):
+            pairs = [{k: 100 + rng.normal(0, 20, n) for k in SLACK} for _ in range(4)]
+            before, after = ({"all": pairs[k], "<=20": pairs[k + 1]} for k in (0, 2))
+            refused.append(not not_worse(before, after, 0.0)[0])
+        assert np.mean(refused) <= BY_CHANCE + 3 * (BY_CHANCE / 3000) ** 0.5
 
 
 def test_single_member_and_no_forces(labelled):
