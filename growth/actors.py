@@ -189,7 +189,10 @@ class RayPool:
                 ready += ray.wait(others, num_returns=len(others), timeout=0)[0]
             for reference in ready:
                 if reference in self._starting:
-                    self._welcome(reference)
+                    try:
+                        self._welcome(reference)
+                    except InputError as refusal:
+                        self._refusal = refusal
                 elif (finished := self._collect(reference)) is not None:
                     done.append(finished)
             self._staff()
@@ -242,14 +245,11 @@ class RayPool:
             self._drop(worker)
             self._stillborn[worker.role] += 1
             if self._stillborn[worker.role] > RETRIES:
-                told = f"ray: no {worker.role} worker starts in {RETRIES + 1} tries: {last_line(error)}"
-                self._refusal = InputError(told)
+                raise InputError(
+                    f"ray: no {worker.role} worker starts in {RETRIES + 1} tries: {last_line(error)}"
+                ) from None
             return
-        try:
-            refuse_other_versions(node, versions(), theirs)
-        except InputError as refusal:
-            self._refusal = refusal
-            return
+        refuse_other_versions(node, versions(), theirs)
         self._stillborn[worker.role] = 0
         self._idle[worker.role].append(worker)
 
