@@ -42,7 +42,7 @@ from growth.sites import Site
 from learner.committee import Committee
 from learner.conformal import coverage
 from oracle.durable import write_whole
-from scripts.surrogates.page import table
+from scripts.markdown import mean_and_error, plus_minus, table
 
 ROOT = Path(__file__).resolve().parents[1]
 DEMO = ROOT / "growth" / "configs" / "al_emt.yaml"
@@ -135,19 +135,6 @@ def much_audited(seed: int, steps: Sequence[Sequence[Site]], scratch: Path) -> d
 # ---------------------------------------------------------------------- the page
 
 
-def mean(values: Sequence[float | None]) -> tuple[float, float]:
-    """Mean and standard error over seeds."""
-    given = np.array([x for x in values if x is not None], dtype=float)
-    error = given.std(ddof=1) / np.sqrt(len(given)) if len(given) > 1 else np.nan
-    return float(given.mean()) if len(given) else np.nan, float(error)
-
-
-def shown(values: Sequence[float | None], digits: int = 1) -> str:
-    """Mean ± standard error."""
-    middle, error = mean(values)
-    return f"{middle:.{digits}f}" + (f" ± {error:.{digits}f}" if np.isfinite(error) else "")
-
-
 FIGURES: dict[str, tuple[str, Any, int]] = {
     "ΔE, meV": ("accepted", lambda r: r["certificate"]["delta_e_mae_mev"], 1),
     "energy, meV/atom": ("accepted", lambda r: r["certificate"]["energy_mae_mev_per_atom"], 1),
@@ -162,6 +149,11 @@ FIGURES: dict[str, tuple[str, Any, int]] = {
     "best site first, % ": ("teacher", lambda r: 100 * r["teacher_grown"]["first"], 0),
     "final energy, eV/atom": ("crystal", lambda r: r["final_energy_per_atom"], 4),
 }
+
+
+def cells(names: Sequence[str], runs: Sequence[dict[str, Any]]) -> list[str]:
+    """Some of the figures, over runs."""
+    return [plus_minus([FIGURES[name][1](run) for run in runs], FIGURES[name][2]) for name in names]
 
 
 UNLIKE = (
@@ -217,7 +209,7 @@ def plot(runs: Sequence[dict[str, Any]], path: Path) -> None:
         where, value, _ = FIGURES[name]
         for arm, colour in ARMS.items():
             groups = [(b, [value(r) for r in g]) for a, b, g in by_arm(runs) if a == arm]
-            points = np.array([(b, *mean(values)) for b, values in groups]).reshape(-1, 3)
+            points = np.array([(b, *mean_and_error(values)) for b, values in groups]).reshape(-1, 3)
             axis.errorbar(points[:, 0], points[:, 1], np.nan_to_num(points[:, 2]), marker="o", color=colour, label=arm)
         axis.set(xlabel="labels", ylabel=name.strip())
         axis.set_title({"accepted": "accepted unasked", "teacher": "sites of the teacher", "crystal": ""}[where])
@@ -262,10 +254,8 @@ def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], audite
     ):
         rows = []
         for arm, budget, group in by_arm(runs):
-            counted = [str(len(group)), shown([r["labels"] for r in group], 0)]
-            rows.append(
-                [str(budget), arm, *counted, *(shown([FIGURES[n][1](r) for r in group], FIGURES[n][2]) for n in names)]
-            )
+            counted = [str(len(group)), plus_minus([r["labels"] for r in group], 0)]
+            rows.append([str(budget), arm, *counted, *cells(names, group)])
         lines += [
             f"## {title}",
             "",
@@ -292,8 +282,8 @@ def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], audite
     lines += table(["", "budget", "audits", "held", "beyond", "all", "held", "beyond"], rows)
     if audited:
         lines += [
-            f"By audits alone: {len(audited)} more campaigns, with no end to the budget, that audit half of the sure",
-            f"steps ({shown([r['labels'] for r in audited], 0)} labels each; an audit is learnt too). Steps of one run",
+            f"By audits alone: {len(audited)} more campaigns, with no end to the budget, audit half of the sure steps",
+            f"({plus_minus([r['labels'] for r in audited], 0)} labels each; an audit is learnt too). Steps of one run",
             "share its models, and their errors are alike; hence also by run.",
             "",
         ]
@@ -305,7 +295,7 @@ def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], audite
         lines += table(["", "audits", "held", "beyond", "held, by run"], rows)
     lines += [f"## Labels per added atom beyond {LATER} atoms", ""]
     groups = [g for g in by_arm(runs) if g[0] != "nothing"]
-    per_atom = [[str(b), a, shown([r["labels_per_later_atom"] for r in g], 2)] for a, b, g in groups]
+    per_atom = [[str(b), a, plus_minus([r["labels_per_later_atom"] for r in g], 2)] for a, b, g in groups]
     lines += table(["budget", "arm", "labels an atom"], per_atom)
     if pairs:
         lines += [
@@ -317,9 +307,8 @@ def page(runs: Sequence[dict[str, Any]], pairs: Sequence[dict[str, Any]], audite
         rows = []
         for title, which in (("from nothing", "first"), ("built on it", "second")):
             group = [pair[which] for pair in pairs]
-            figures = (shown([FIGURES[n][1](r) for r in group], FIGURES[n][2]) for n in accepted)
-            rows.append([title, str(len(group)), shown([r["labels"] for r in group], 0), *figures])
-        share = shown([pair["second"]["labels"] / pair["first"]["labels"] for pair in pairs], 2)
+            rows.append([title, str(len(group)), plus_minus([r["labels"] for r in group], 0), *cells(accepted, group)])
+        share = plus_minus([pair["second"]["labels"] / pair["first"]["labels"] for pair in pairs], 2)
         lines += table(["campaign", "seeds", "own labels", *accepted], rows)
         lines += [f"The second asks for {share} of the labels of the first.", ""]
     return "\n".join(lines)

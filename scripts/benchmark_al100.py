@@ -47,7 +47,7 @@ from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, t
 from oracle import Dataset, LabelSettings, Method, uid
 from oracle.campaign import label_into
 from oracle.durable import write_whole
-from scripts.surrogates.page import table as page_table
+from scripts.markdown import table as page_table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"

@@ -36,8 +36,8 @@ from growth.relax import relax
 from growth.sites import SiteSettings, find_sites, with_adatom
 from oracle import Dataset, FailedLabel, LabelSettings, Method, label, uid
 from oracle.durable import write_whole
+from scripts.markdown import table
 from scripts.site_search.structures import A, rough_cluster
-from scripts.surrogates.page import table
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python scripts/benchmark_carves.py"

@@ -43,7 +43,7 @@ from growth.periodic import nearest_images
 from growth.relax import relax
 from growth.saddles import SaddleSettings
 from oracle.durable import write_whole
-from scripts.surrogates.page import table
+from scripts.markdown import table
 
 ROOT = Path(__file__).resolve().parents[1]
 LATTICE = 3.5898

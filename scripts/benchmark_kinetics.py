@@ -38,7 +38,7 @@ from growth.kmc import KineticGrowth, KineticSettings
 from growth.periodic import nearest_images
 from growth.relax import relax
 from oracle.durable import write_whole
-from scripts.surrogates.page import table
+from scripts.markdown import table
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python scripts/benchmark_kinetics.py"

@@ -42,7 +42,7 @@ from growth.study.network import CHECKPOINT, NetworkResult, network, write_netwo
 from growth.study.paths import PathSettings, paths, write_paths
 from growth.study.rates import first_passage, occupation, rate_matrix
 from oracle.durable import write_whole
-from scripts.surrogates.page import table
+from scripts.markdown import table
 
 ROOT = Path(__file__).resolve().parents[1]
 COMMAND = "python scripts/benchmark_landscapes.py"

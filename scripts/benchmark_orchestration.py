@@ -32,8 +32,8 @@ from growth.run_directory import RunDirectory
 from growth.seeds import make_seed
 from oracle import Dataset, Method
 from oracle.durable import write_whole
+from scripts.markdown import table
 from scripts.orchestration.parts import FakeLearner, FakeSurrogate, SleepingOracle
-from scripts.surrogates.page import table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"

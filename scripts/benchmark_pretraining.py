@@ -27,6 +27,8 @@ from growth.pretraining import labelling_by, pretrained
 from growth.seeds import SeedSettings, make_seed
 from learner import Committee, NetworkSettings, TrainSettings, evaluate, train
 from oracle import Dataset, Method
+from scripts import markdown
+from scripts.markdown import plus_minus
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -96,15 +98,15 @@ def told(figures: dict[str, float]) -> str:
 
 def table(done: dict[str, Any], labels: Sequence[int]) -> str:
     """Means over the draws with their standard error, and the mean difference of pairs in standard errors."""
-    lines = ["| labels | first | " + " | ".join(MEASURES.values()) + " |", "|---|---|" + "---|" * len(MEASURES)]
+    rows = []
     for n in labels:
         runs = {name: [f for key, f in done.items() if key.startswith(f"{name}, {n}, ")] for name in ARMS}
         for name, found in runs.items():
-            lines.append(f"| {n} | {name} | " + " | ".join(mean([f[key] for f in found]) for key in MEASURES) + " |")
+            rows.append([str(n), name, *(plus_minus([f[key] for f in found], 2) for key in MEASURES)])
         pairs = zip(*runs.values(), strict=True)
         apart = [{key: b[key] - a[key] for key in MEASURES} for a, b in pairs]
-        lines.append(f"| {n} | difference | " + " | ".join(mean([f[key] for f in apart]) for key in MEASURES) + " |")
-    return "\n".join(lines)
+        rows.append([str(n), "difference", *(plus_minus([f[key] for f in apart], 2) for key in MEASURES)])
+    return "\n".join(markdown.table(["labels", "first", *MEASURES.values()], rows))
 
 
 def page(given: argparse.Namespace, done: dict[str, Any]) -> str:
@@ -126,12 +128,6 @@ error over the draws, the difference is of pairs. (`python scripts/benchmark_pre
 def test_structures(given: argparse.Namespace) -> list[Atoms]:
     """GPAW's labels of clusters that grew from other seeds."""
     return [a for a in Dataset.read(GPAW).structures() if a.info["part"] == "test"][:: given.every]
-
-
-def mean(values: Sequence[float]) -> str:
-    """Mean ± standard error."""
-    error = np.std(values, ddof=1) / np.sqrt(len(values)) if len(values) > 1 else float("nan")
-    return f"{np.mean(values):.2f} ± {error:.2f}"
 
 
 def main() -> None:

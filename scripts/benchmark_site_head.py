@@ -28,9 +28,9 @@ from growth.emt import EMTModel
 from growth.promising import APART, Relaxations, promising, site_features
 from growth.sites import with_adatom
 from oracle.durable import write_whole
+from scripts.markdown import table
 from scripts.site_search.reference import alike, dense_minima, descend, same
 from scripts.site_search.structures import CASES, A, diamond100, pitted, quenched, rigid, rough_cluster, vicinal
-from scripts.surrogates.page import table
 
 ROOT = Path(__file__).resolve().parents[1]
 NUMBERS = (12, 24, 48, 96)

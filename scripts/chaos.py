@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from oracle import Dataset
 from oracle.durable import read_lines, write_whole
-from scripts.surrogates.page import table
+from scripts.markdown import plus_minus, table
 
 ROOT = Path(__file__).resolve().parents[1]
 VICTIMS = {
@@ -183,7 +183,9 @@ def page(found: dict[str, Any], command: str) -> str:
         [str(seed), *(told for of in (under, peace) for told in (str(of["labels"]), _energies(of)))]
         for seed, (under, peace) in enumerate(zip(found["under_fire"], found["in_peace"], strict=True))
     ]
-    fire, calm = (_mean([statistics.mean(of["energies"]) for of in found[k]]) for k in ("under_fire", "in_peace"))
+    fire, calm = (
+        plus_minus([statistics.mean(of["energies"]) for of in found[k]], 4) for k in ("under_fire", "in_peace")
+    )
     head = ["seed", "labels under fire", "eV/atom", "labels in peace", "eV/atom"]
     lines = [
         "# Killed at any moment",
@@ -205,12 +207,6 @@ def page(found: dict[str, Any], command: str) -> str:
         *table(head, rows),
     ]
     return "\n".join(lines).rstrip() + "\n"
-
-
-def _mean(energies: list[float]) -> str:
-    """Mean and its standard error, over seeds."""
-    error = f" ± {statistics.stdev(energies) / len(energies) ** 0.5:.4f}" if len(energies) > 1 else ""
-    return f"{statistics.mean(energies):.4f}{error}"
 
 
 def _energies(of: dict[str, Any]) -> str:

@@ -19,7 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from growth.calibration import scores_of
 from oracle.durable import read_lines, write_whole
-from scripts.surrogates.page import table
+from scripts.markdown import table
 
 
 def stretches(run: Path, n_steps: int) -> list[dict[str, Any]]:

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 
 from oracle.durable import write_whole
+from scripts.markdown import plus_minus, table
 
 NAMES = {
     "kossel": "Kossel, one network",
@@ -51,12 +51,6 @@ def pair(result: dict[str, Any], on: str) -> str:
     """Energy and force error of a model on a test set."""
     e = result["errors"][on]
     return f"{e['energy_mae_mev_per_atom']:.2f}, {e['force_mae_mev_per_A']:.1f}"
-
-
-def table(head: list[str], rows: list[list[str]]) -> Lines:
-    """A Markdown table."""
-    line = "| {} |".format
-    return [line(" | ".join(head)), "|---" * len(head) + "|", *(line(" | ".join(r)) for r in rows), ""]
 
 
 def emt(found: dict[str, Any], facts: dict[str, Any]) -> Lines:
@@ -189,12 +183,8 @@ def elements(found: dict[str, Any], facts: dict[str, Any]) -> Lines:
 
 
 def _mean_pair(runs: list[dict[str, float]]) -> str:
-    cells = []
-    for key in ("energy_mae_mev_per_atom", "force_mae_mev_per_A"):
-        values = np.array([r[key] for r in runs])
-        error = f" ± {values.std(ddof=1) / len(values) ** 0.5:.1f}" if len(values) > 1 else ""
-        cells.append(f"{values.mean():.1f}{error}")
-    return ", ".join(cells)
+    keys = ("energy_mae_mev_per_atom", "force_mae_mev_per_A")
+    return ", ".join(plus_minus([run[key] for run in runs]) for key in keys)
 
 
 def front(results: dict[str, dict[str, Any]], path: Path) -> bool:
