@@ -8,9 +8,10 @@ EMT, and every surrogate that learnt from clusters alone, may have the mechanism
 the exchange far below the hop (Feibelman 1990). The slab is 3 x 3 with k-points along it, its lowest layer held.
 
 Each round: the surrogate relaxes the adatom in its hollow and searches for what can happen to it, in one event, or in
-two through a minimum in which the adatom has sunk into the layer; the minimum, the highest points of the lowest hop and
-the lowest exchange, what the exchange goes through, and the process that the committee is least sure of are labelled;
-the surrogate learns them. It ends when both barriers agree with the oracle's within the aim. The oracle's barrier is
+two through a minimum in which the adatom has sunk into the layer; and an elastic band is laid to where an exchange
+would lead, for a search without an end in view may miss it. The minimum, the highest points of the lowest hop and the
+lowest exchange, what the exchange goes through, and the process that the committee is least sure of are labelled; the
+surrogate learns them. It ends when both barriers agree with the oracle's within the aim. The oracle's barrier is
 the difference of its energies at the surrogate's minimum and saddle; what force it feels there says how near its own
 they are. At last the adatom is left to itself on the first and on the last surrogate.
 """
@@ -37,12 +38,14 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from growth.energy_model import CommitteeModel, EnergyModel
+from growth.errors import InputError
 from growth.event_table import EventTable, TableSettings, Transition
 from growth.events import State
 from growth.initial_set import InitialSettings, given_labels, initial_structures
 from growth.kmc import KineticGrowth, KineticSettings
 from growth.periodic import nearest_images
 from growth.relax import Relaxed, movable_atoms, relax
+from growth.study.barriers import BarrierSettings, barrier
 from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, train, update
 from oracle import Dataset, LabelSettings, Method, uid
 from oracle.campaign import label_into
@@ -60,6 +63,7 @@ Found = dict[str, Any]
 
 
 SEARCHED = TableSettings(max_searches=48, missing=0.1, highest=1.8, detach=False)
+BAND = BarrierSettings(fmax=0.03)
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,7 @@ class Settings:
     temperature_K: float = 300.0
     n_events: int = 40
     table: TableSettings = SEARCHED
+    band: BarrierSettings = BAND
 
 
 GPAW = Settings(
@@ -204,7 +209,34 @@ def ways(model: EnergyModel, settings: Settings, seed: int) -> tuple[Atoms, list
             second = Way(kind, *above(model, start, onward.at_saddle(end.structure)), via=end.structure)
             highest = max(first, second, key=lambda way: way.barrier)
             found.append(replace(highest, kind=kind, via=end.structure, via_height=end.energy - start.energy))
+    found += exchange_by_band(model, settings, start, rng)
     return crystal, sorted(found, key=lambda way: way.barrier)
+
+
+def exchange_by_band(model: EnergyModel, settings: Settings, start: Relaxed, rng: np.random.Generator) -> list[Way]:
+    """The exchange along an elastic band, its end being known; none where that end is no minimum of its own."""
+    crystal = start.structure
+    try:
+        band = barrier((crystal, exchanged(crystal)), model, settings.band, rng)
+    except InputError as error:
+        print(f"no exchange by a band: {error}", flush=True)
+        return []
+    way = Way(mechanism(crystal, band.images[-1]), *above(model, start, band.images[band.highest]))
+    if band.between:
+        lowest = min(band.between, key=lambda minimum: minimum.energy)
+        way = replace(way, via=lowest.structure, via_height=lowest.energy - start.energy)
+    return [way]
+
+
+def exchanged(crystal: Atoms) -> Atoms:
+    """The adatom, the last atom, in the place of a neighbour, and that one in the hollow beyond."""
+    apart = nearest_images(crystal.positions - crystal.positions[-1], crystal)
+    lengths = np.linalg.norm(apart, axis=1)
+    neighbour = int(np.argsort(lengths)[1])
+    end = crystal.copy()
+    end.positions[-1] = crystal.positions[neighbour]
+    end.positions[neighbour] = crystal.positions[-1] + 2 * apart[neighbour] * (1, 1, 0)
+    return end
 
 
 def converged(table: EventTable, crystal: Atoms, atoms: list[int], rng: np.random.Generator) -> list[Transition]:
