@@ -1,9 +1,10 @@
 """Saddle points beside a minimum, found without end states: many min-mode searches in one batch of force calls.
 
-From a random push around an atom a search climbs along the softest mode and relaxes across it (Henkelman & Jónsson,
-J. Chem. Phys. 111, 7010 (1999)). The mode comes from Lanczos' method on force differences, as in the activation-
-relaxation technique (Malek & Mousseau, Phys. Rev. E 62, 7723 (2000)), warm from one step to the next. What it ends on
-is a process only if one mode alone is unstable there and the two slopes lead back to the minimum and on to another.
+From a random push around an atom, or from one that sends it into a neighbour's place, a search climbs along the softest
+mode and relaxes across it (Henkelman & Jónsson, J. Chem. Phys. 111, 7010 (1999)). The mode comes from Lanczos on
+force differences, as in the activation-relaxation technique (Malek & Mousseau, Phys. Rev. E 62, 7723 (2000)), warm from
+one step to the next. What it ends on is a process only if one mode alone is unstable there and the two slopes lead back
+to the minimum and on to another.
 """
 
 from collections.abc import Generator, Sequence
@@ -30,6 +31,9 @@ class SaddleSettings(BaseModel):
     radius: float | None = Field(8.0, gt=0, description="atoms further from the pushed one stay put; null: none does")
     push_radius: float = Field(4.0, gt=0, description="how far around an atom others are pushed with it")
     push: float = Field(0.35, gt=0, description="standard deviation of the push of the atom in the middle")
+    exchange: float = Field(
+        0.25, ge=0, le=1, description="share of searches that push an atom into a neighbour's place"
+    )
     fmax: float = Field(0.01, gt=0, description="largest force left at saddle and minimum, eV/Å")
     max_calls: int = Field(600, ge=10, description="force calls of one climb")
     ceiling: float = Field(4.0, gt=0, description="a climb that is further above its minimum is given up")
@@ -99,7 +103,8 @@ def search_saddles(
     start = minimum.structure
     climbs = []
     for atom in around:
-        push = _push(start, atom, settings, rng)
+        swaps = settings.exchange > 0 and rng.random() < settings.exchange
+        push = (_exchange_push if swaps else _push)(start, atom, settings, rng)
         climbs.append((start.positions + push, push, _movable(start, atom, settings.radius)))
     return _climbed_and_connected(minimum, climbs, model, settings)
 
@@ -327,6 +332,36 @@ def _push(structure: Atoms, atom: int, settings: SaddleSettings, rng: np.random.
     weights = np.where(distances <= settings.push_radius, np.exp(-0.5 * (2 * distances / settings.push_radius) ** 2), 0)
     weights[~movable_atoms(structure)] = 0.0
     return np.asarray(rng.normal(0, settings.push, (len(structure), 3)) * weights[:, None])
+
+
+def _exchange_push(structure: Atoms, atom: int, settings: SaddleSettings, rng: np.random.Generator) -> np.ndarray:
+    """Displacements (n_atoms, 3) a third of the way to where an atom has taken a neighbour's place.
+
+    The neighbour goes on as far and out of the surface again: its way is that of the atom mirrored in the plane of the
+    surface, whose normal leads away from the neighbour's other neighbours. Random pushes rarely begin so, though on
+    some metals it is the lowest way (Feibelman, Phys. Rev. Lett. 65, 729 (1990)). Random ones where none can move.
+    """
+
+    def neighbours(of: int) -> tuple[np.ndarray, np.ndarray]:
+        apart = nearest_images(structure.positions - structure.positions[of], structure)
+        lengths = np.linalg.norm(apart, axis=1)
+        lengths[of] = np.inf
+        return np.flatnonzero(lengths < 1.3 * lengths.min()), apart
+
+    near, apart = neighbours(atom)
+    near = near[movable_atoms(structure)[near]]
+    push = _push(structure, atom, settings, rng)
+    if len(near) == 0:
+        return push
+    other = int(rng.choice(near))
+    way = apart[other]
+    behind, apart = neighbours(other)
+    normal = _unit(-apart[behind[behind != atom]].sum(axis=0))
+    share = rng.uniform(0.25, 0.45)
+    push *= 0.3
+    push[atom] += share * way
+    push[other] += share * (way - 2 * (way @ normal) * normal)
+    return push
 
 
 def _movable(structure: Atoms, atom: int, radius: float | None) -> np.ndarray:

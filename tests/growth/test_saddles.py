@@ -60,22 +60,46 @@ def test_a_ceiling_ends_a_climb(egg: Atoms) -> None:
     assert set(search_saddles(minimum, [0] * 4, EggBox(), low, np.random.default_rng(0))) == {"too high"}
 
 
-def test_adatom_hop_on_copper_without_end_states() -> None:
-    """0.411 eV, by climbing nudged elastic band on the same slab."""
+@pytest.fixture(scope="module")
+def adatom_on_copper() -> Atoms:
+    """In a hollow of (100), the last atom; the two lowest layers are held."""
     slab = fcc100("Cu", (4, 4, 5), a=3.5898, vacuum=8.0)
     add_adsorbate(slab, "Cu", 1.7, "hollow")
     slab.set_constraint(FixAtoms([a.index for a in slab if a.tag >= 4]))
     slab.pbc = (True, True, False)
+    return slab
+
+
+def test_adatom_hop_on_copper_without_end_states(adatom_on_copper: Atoms) -> None:
+    """0.411 eV, by climbing nudged elastic band on the same slab."""
     model = EMTModel(["Cu"])
-    minimum = relax([slab], model, 0.01)[0]
-    found = search_saddles(minimum, [80] * 5, model, SaddleSettings(), np.random.default_rng(0))
+    minimum = relax([adatom_on_copper], model, 0.01)[0]
+    settings = SaddleSettings(exchange=0.0)
+    found = search_saddles(minimum, [80] * 5, model, settings, np.random.default_rng(0))
     hops = [p for p in found if isinstance(p, Process) and len(p.moved(1.0)) == 1 and p.barrier < 0.6]
     assert hops
     for hop in hops:
         assert hop.barrier == pytest.approx(0.411, abs=0.003)
         assert hop.reverse_barrier == pytest.approx(hop.barrier, abs=0.003)
         assert hop.curvature < 0 < hop.next_curvature
-        assert (hop.saddle.structure.positions[:32] == slab.positions[:32]).all()
+        assert (hop.saddle.structure.positions[:32] == adatom_on_copper.positions[:32]).all()
+
+
+def test_an_atom_pushed_into_a_neighbours_place_exchanges_with_it(adatom_on_copper: Atoms) -> None:
+    """1.017 eV, by climbing nudged elastic band on the same slab; random pushes seldom lead there."""
+    model = EMTModel(["Cu"])
+    minimum = relax([adatom_on_copper], model, 0.01)[0]
+    settings = SaddleSettings(exchange=1.0)
+    found = search_saddles(minimum, [80] * 6, model, settings, np.random.default_rng(0))
+    exchanges = [p for p in found if isinstance(p, Process) and abs(p.barrier - 1.017) < 0.004]
+    assert len(exchanges) >= 4
+    for exchange in exchanges:
+        ends, top = exchange.final.structure.positions, minimum.structure.positions[80, 2]
+        emerged = int(ends[:, 2].argmax())
+        assert emerged in exchange.moved(1.0).tolist()
+        assert emerged != 80
+        assert ends[emerged, 2] == pytest.approx(top, abs=0.01)
+        assert ends[80, 2] == pytest.approx(minimum.structure.positions[emerged, 2], abs=0.1)
 
 
 def test_same_seed_same_processes(egg: Atoms, settings: SaddleSettings) -> None:
