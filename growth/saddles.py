@@ -31,9 +31,7 @@ class SaddleSettings(BaseModel):
     radius: float | None = Field(8.0, gt=0, description="atoms further from the pushed one stay put; null: none does")
     push_radius: float = Field(4.0, gt=0, description="how far around an atom others are pushed with it")
     push: float = Field(0.35, gt=0, description="standard deviation of the push of the atom in the middle")
-    exchange: float = Field(
-        0.25, ge=0, le=1, description="share of searches that push an atom into a neighbour's place"
-    )
+    exchange: float = Field(0.1, ge=0, le=1, description="share of searches that push an atom into a neighbour's place")
     fmax: float = Field(0.01, gt=0, description="largest force left at saddle and minimum, eV/Å")
     max_calls: int = Field(600, ge=10, description="force calls of one climb")
     ceiling: float = Field(4.0, gt=0, description="a climb that is further above its minimum is given up")
