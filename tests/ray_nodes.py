@@ -71,24 +71,33 @@ def leave_and_join(cluster: Cluster) -> dict[str, Any]:
     except InputError as error:
         refused = str(error)
     leaving, staying = (cluster.add_node(num_cpus=1, resources={"bed": 1}) for _ in range(2))
-    pool = RayPool(bed)
-    for number in range(TASKS):
-        pool.submit(Task("oracle", "sleep", str(number), (number,)))
+    pool, n_tasks = RayPool(bed), 0
+
+    def submit(n: int) -> None:
+        nonlocal n_tasks
+        for number in range(n_tasks, n_tasks + n):
+            pool.submit(Task("oracle", "sleep", str(number), (number,)))
+        n_tasks += n
+
+    submit(8)
     seen: list[tuple[int, str]] = []
     errors, joined = [], None
     while pool.pending():
         for done in pool.wait(60):
             if done.error:
                 errors.append(done.error)
-            else:
-                seen.append(done.result)
-        if len(seen) >= 8 and joined is None:
+                continue
+            seen.append(done.result)
+            if joined is None:  # both are at work before one is lost, however late its worker came up
+                submit(1)
+        if joined is None and {node for _, node in seen} == {leaving.node_id, staying.node_id}:
             cluster.remove_node(leaving, allow_graceful=False)
             joined = cluster.add_node(num_cpus=2, resources={"bed": 2})
+            submit(TASKS)
     pool.close()
     assert joined is not None
     names = {"leaving": leaving.node_id, "staying": staying.node_id, "joined": joined.node_id}
-    return {**names, "tasks": TASKS, "seen": seen, "errors": errors, "refused": refused}
+    return {**names, "tasks": n_tasks, "seen": seen, "errors": errors, "refused": refused}
 
 
 def bad_workers(cluster: Cluster) -> dict[str, Any]:
