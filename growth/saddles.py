@@ -101,7 +101,7 @@ def search_saddles(
     start = minimum.structure
     climbs = []
     for atom in around:
-        swaps = settings.exchange > 0 and rng.random() < settings.exchange
+        swaps = rng.random() < settings.exchange
         push = (_exchange_push if swaps else _push)(start, atom, settings, rng)
         climbs.append((start.positions + push, push, _movable(start, atom, settings.radius)))
     return _climbed_and_connected(minimum, climbs, model, settings)
@@ -128,6 +128,21 @@ def refine_saddles(
 def same_structure(a: Atoms, b: Atoms, tolerance: float) -> bool:
     """Whether no atom of one is further than tolerance (Å) from where it is in the other."""
     return bool((_distances(a, b) <= tolerance).all())
+
+
+def exchange_way(structure: Atoms, atom: int, other: int) -> np.ndarray:
+    """Displacements (n_atoms, 3), Å, that put an atom in a neighbour's place, and that one out of the surface beyond.
+
+    The neighbour's way is that of the atom mirrored in the plane of the surface, whose normal leads away from the
+    neighbour's other neighbours.
+    """
+    apart = nearest_images(structure.positions - structure.positions[other], structure)
+    behind = _neighbours(structure, other)
+    normal = _unit(-apart[behind[behind != atom]].sum(axis=0))
+    way = np.zeros((len(structure), 3))
+    way[atom] = -apart[atom]
+    way[other] = way[atom] - 2 * (way[atom] @ normal) * normal
+    return way
 
 
 def hessian(structure: Atoms, model: EnergyModel, step: float = 0.01) -> np.ndarray:
@@ -333,33 +348,25 @@ def _push(structure: Atoms, atom: int, settings: SaddleSettings, rng: np.random.
 
 
 def _exchange_push(structure: Atoms, atom: int, settings: SaddleSettings, rng: np.random.Generator) -> np.ndarray:
-    """Displacements (n_atoms, 3) a third of the way to where an atom has taken a neighbour's place.
+    """Displacements (n_atoms, 3) a third of the way along `exchange_way`; random ones where no neighbour can move.
 
-    The neighbour goes on as far and out of the surface again: its way is that of the atom mirrored in the plane of the
-    surface, whose normal leads away from the neighbour's other neighbours. Random pushes rarely begin so, though on
-    some metals it is the lowest way (Feibelman, Phys. Rev. Lett. 65, 729 (1990)). Random ones where none can move.
+    Random pushes rarely begin so, though on some metals it is the lowest way (Feibelman, Phys. Rev. Lett. 65, 729
+    (1990)).
     """
-
-    def neighbours(of: int) -> tuple[np.ndarray, np.ndarray]:
-        apart = nearest_images(structure.positions - structure.positions[of], structure)
-        lengths = np.linalg.norm(apart, axis=1)
-        lengths[of] = np.inf
-        return np.flatnonzero(lengths < 1.3 * lengths.min()), apart
-
-    near, apart = neighbours(atom)
+    near = _neighbours(structure, atom)
     near = near[movable_atoms(structure)[near]]
     push = _push(structure, atom, settings, rng)
     if len(near) == 0:
         return push
-    other = int(rng.choice(near))
-    way = apart[other]
-    behind, apart = neighbours(other)
-    normal = _unit(-apart[behind[behind != atom]].sum(axis=0))
-    share = rng.uniform(0.25, 0.45)
-    push *= 0.3
-    push[atom] += share * way
-    push[other] += share * (way - 2 * (way @ normal) * normal)
-    return push
+    way = exchange_way(structure, atom, int(rng.choice(near)))
+    return np.asarray(0.3 * push + rng.uniform(0.25, 0.45) * way)
+
+
+def _neighbours(structure: Atoms, atom: int) -> np.ndarray:
+    """Numbers of the atoms not much further away than the nearest."""
+    lengths = np.linalg.norm(nearest_images(structure.positions - structure.positions[atom], structure), axis=1)
+    lengths[atom] = np.inf
+    return np.flatnonzero(lengths < 1.3 * lengths.min())
 
 
 def _movable(structure: Atoms, atom: int, radius: float | None) -> np.ndarray:

@@ -13,7 +13,8 @@ would lead, for a search without an end in view may miss it. The minimum, the hi
 lowest exchange, what the exchange goes through, and the process that the committee is least sure of are labelled; the
 surrogate learns them. It ends when both barriers agree with the oracle's within the aim. The oracle's barrier is
 the difference of its energies at the surrogate's minimum and saddle; what force it feels there says how near its own
-they are. At last the adatom is left to itself on the first and on the last surrogate.
+they are. At last the adatom is left to itself on the first and on the last surrogate. Rounds 0 to 3 of the run in
+docs/results were searched by random pushes alone, without a band, and began from 486 labels of clusters.
 """
 
 import argparse
@@ -45,6 +46,7 @@ from growth.initial_set import InitialSettings, given_labels, initial_structures
 from growth.kmc import KineticGrowth, KineticSettings
 from growth.periodic import nearest_images
 from growth.relax import Relaxed, movable_atoms, relax
+from growth.saddles import exchange_way
 from growth.study.barriers import BarrierSettings, barrier
 from learner import Committee, NetworkSettings, TrainSettings, UpdateSettings, train, update
 from oracle import Dataset, LabelSettings, Method, uid
@@ -229,13 +231,11 @@ def exchange_by_band(model: EnergyModel, settings: Settings, start: Relaxed, rng
 
 
 def exchanged(crystal: Atoms) -> Atoms:
-    """The adatom, the last atom, in the place of a neighbour, and that one in the hollow beyond."""
-    apart = nearest_images(crystal.positions - crystal.positions[-1], crystal)
-    lengths = np.linalg.norm(apart, axis=1)
-    neighbour = int(np.argsort(lengths)[1])
+    """The adatom, the last atom, in the place of its nearest neighbour, and that one in the hollow beyond."""
+    adatom = len(crystal) - 1
+    lengths = np.linalg.norm(nearest_images(crystal.positions - crystal.positions[adatom], crystal), axis=1)
     end = crystal.copy()
-    end.positions[-1] = crystal.positions[neighbour]
-    end.positions[neighbour] = crystal.positions[-1] + 2 * apart[neighbour] * (1, 1, 0)
+    end.positions += exchange_way(crystal, adatom, int(np.argsort(lengths)[1]))
     return end
 
 

@@ -27,8 +27,8 @@ from growth.pretraining import labelling_by, pretrained
 from growth.seeds import SeedSettings, make_seed
 from learner import Committee, NetworkSettings, TrainSettings, evaluate, train
 from oracle import Dataset, Method
-from scripts import markdown
 from scripts.markdown import plus_minus
+from scripts.markdown import table as page_table
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "docs" / "results"
@@ -106,7 +106,7 @@ def table(done: dict[str, Any], labels: Sequence[int]) -> str:
         pairs = zip(*runs.values(), strict=True)
         apart = [{key: b[key] - a[key] for key in MEASURES} for a, b in pairs]
         rows.append([str(n), "difference", *(plus_minus([f[key] for f in apart], 2) for key in MEASURES)])
-    return "\n".join(markdown.table(["labels", "first", *MEASURES.values()], rows))
+    return "\n".join(page_table(["labels", "first", *MEASURES.values()], rows))
 
 
 def page(given: argparse.Namespace, done: dict[str, Any]) -> str:

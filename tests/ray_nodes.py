@@ -81,7 +81,7 @@ def leave_and_join(cluster: Cluster) -> dict[str, Any]:
 
     submit(8)
     seen: list[tuple[int, str]] = []
-    errors, joined = [], None
+    errors, joined, n_before = [], None, 0
     while pool.pending():
         for done in pool.wait(60):
             if done.error:
@@ -93,11 +93,12 @@ def leave_and_join(cluster: Cluster) -> dict[str, Any]:
         if joined is None and {node for _, node in seen} == {leaving.node_id, staying.node_id}:
             cluster.remove_node(leaving, allow_graceful=False)
             joined = cluster.add_node(num_cpus=2, resources={"bed": 2})
+            n_before = len(seen)
             submit(TASKS)
     pool.close()
     assert joined is not None
     names = {"leaving": leaving.node_id, "staying": staying.node_id, "joined": joined.node_id}
-    return {**names, "tasks": n_tasks, "seen": seen, "errors": errors, "refused": refused}
+    return {**names, "tasks": n_tasks, "seen": seen, "n_before": n_before, "errors": errors, "refused": refused}
 
 
 def bad_workers(cluster: Cluster) -> dict[str, Any]:
