@@ -1,15 +1,14 @@
-"""What growth does with doubt: when to ask the oracle, about which sites, and what its answer changes. Pure functions.
+"""What growth does with doubt: when to ask the oracle, and about which sites. Pure functions.
 
 Growth chooses by differences of total energy between competing sites, so doubt is the committee's spread of those
 differences (each member's own) and of the forces near the adatom, made an interval by conformal calibration.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
-from ase import Atoms
 from jaxtyping import Float
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -292,13 +291,6 @@ def uncertain_atoms(site: Site | Relaxed) -> list[int]:
     return [k for k in order if k != len(site.structure) - 1][:WORST]
 
 
-def worst_force_error(predicted: Float[np.ndarray, "n_atoms 3"], labelled: Atoms) -> float:
-    """Largest error of a force vector on the adatom (the last atom) or near it, eV/Å."""
-    errors = np.linalg.norm(predicted - labelled.calc.results["forces"], axis=1)
-    near = np.linalg.norm(from_adatom(labelled), axis=1) <= NEAR_ADATOM
-    return float(errors[near].max())
-
-
 def to_label(chosen: int, rivals: Sequence[int], n_sites: int, sites_per_query: int) -> list[int]:
     """The sites worth a label: the chosen one, its most doubtful rivals, then the next in energy.
 
@@ -307,43 +299,6 @@ def to_label(chosen: int, rivals: Sequence[int], n_sites: int, sites_per_query: 
     """
     order = [chosen, *rivals, *range(n_sites)]
     return list(dict.fromkeys(order))[:sites_per_query]
-
-
-def corrected_energies(
-    energies: Float[np.ndarray, " n_sites"], labels: Mapping[int, float]
-) -> Float[np.ndarray, " n_sites"]:
-    """Site energies with the oracle's where it was asked; the others moved by the mean correction, eV.
-
-    >>> corrected_energies(np.array([1.0, 2.0, 3.0]), {0: 1.1, 1: 2.3}).tolist()
-    [1.1, 2.3, 3.2]
-    """
-    shift = np.mean([labels[i] - energies[i] for i in labels]) if labels else 0.0
-    return np.array([labels.get(i, energy + shift) for i, energy in enumerate(energies)])
-
-
-def contradiction(
-    energies: Float[np.ndarray, " n_sites"],
-    labels: Mapping[int, float],
-    force_error: float,
-    settings: AskSettings,
-) -> str | None:
-    """How the oracle contradicts the surrogate by more than twice a tolerance; None where it does not.
-
-    An error that all sites share moves no choice, so it contradicts nothing.
-
-    Args:
-        energies: the surrogate's site energies, eV.
-        labels: the oracle's energies by site, eV.
-        force_error: worst force error near the adatom of a labelled site, eV/Å.
-        settings: the tolerances.
-    """
-    errors = [labels[i] - energies[i] for i in labels]
-    spread = max(errors) - min(errors) if errors else 0.0
-    if not spread <= 2 * settings.delta_e_tolerance:
-        return f"delta_e off by {spread:.3f} eV"
-    if not force_error <= 2 * settings.force_tolerance:
-        return f"forces off by {force_error:.3f} eV/Å"
-    return None
 
 
 def draw(energies: Float[np.ndarray, " n_sites"], kT: float, uniform: float) -> int:

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from ase import Atoms
 
-from growth.asking import worst_force_error
 from growth.calibration import calibrated, counted, gain, told
 from growth.config import Config
 from growth.errors import CampaignError
@@ -15,6 +14,7 @@ from growth.pool import Pool
 from growth.run_directory import RunDirectory
 from growth.split import split
 from growth.turns import Request
+from growth.verdict import free_energy, worst_force_error
 from oracle import Dataset, FailedLabel, Method, uid
 from oracle.cache import LabelCache
 
@@ -222,8 +222,3 @@ class Models:
         self._run.save_model(self.version + 1, files)
         self.version += 1
         self.shared = self._pool.share(files)
-
-
-def free_energy(labelled: Atoms) -> float:
-    """The energy that the forces of a label belong to, eV."""
-    return float(labelled.calc.results["free_energy"])  # asking the calculator would compare all atoms first

@@ -143,6 +143,20 @@ def carve_together(
     ]
 
 
+def affordable(structures: Sequence[Atoms], max_atoms: int | None) -> list[Atoms]:
+    """The structures, of those too large for the oracle what is around their last atom; without those whose is too."""
+    found = []
+    for structure in structures:
+        try:
+            piece = carve_together([structure], max_atoms)[0]
+        except InputError:  # squeezed so that an atom has more neighbours than fit
+            continue
+        assert piece is not None
+        piece.info = structure.info
+        found.append(piece)
+    return found
+
+
 def _fitting(crystal: Atoms, targets: Sequence[int], max_atoms: int) -> Carve | None:
     """The carve around targets; None where they do not fit into one cluster."""
     try:

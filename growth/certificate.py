@@ -15,9 +15,7 @@ from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import LBFGS
 from jaxtyping import Float
 
-from growth.asking import worst_force_error
 from growth.calibration import LEVEL, audits_of, held
-from growth.campaign_state import free_energy
 from growth.carve import carve_together
 from growth.config import CertificateSettings, Config
 from growth.errors import CampaignError
@@ -25,6 +23,7 @@ from growth.events import standing
 from growth.pool import Pool, Task
 from growth.relax import Relaxed, rms_moved
 from growth.run_directory import RunDirectory
+from growth.verdict import free_energy, worst_force_error
 from oracle import Dataset, FailedLabel, Method, uid
 from oracle.cache import LabelCache
 

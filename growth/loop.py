@@ -6,34 +6,26 @@ comes back. Truth is on disk (`RunDirectory`, `Dataset`), so that a new process 
 
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from ase import Atoms
 
-from growth.asking import (
-    Doubt,
-    contradiction,
-    corrected_energies,
-    doubt_over,
-    draw,
-    worst_atoms,
-    worst_force_error,
-)
-from growth.campaign_state import Labels, Models, free_energy
-from growth.carve import carve_together
+from growth.asking import Doubt, doubt_over, draw
+from growth.campaign_state import Labels, Models
+from growth.carve import affordable
 from growth.config import Config
-from growth.errors import CampaignError, InputError
-from growth.events import standing
+from growth.errors import CampaignError
 from growth.initial_set import PretrainSettings, given_labels, given_model, initial_structures, structures_to_teach
 from growth.policy import Policy
 from growth.pool import Done, OrderedPool, Pool, Task
 from growth.questions import Answer, Questions
 from growth.run_directory import RunDirectory
 from growth.simulator import GrowthSettings, Kind, Proposal, apply, boltzmann, init
-from growth.turns import Request, Turn, Walker, requests_about, restored
+from growth.turns import Request, Turn, Walker, requests_about, restored, told, without_open_steps
+from growth.verdict import energies_after, verdict
 from oracle import Dataset, FailedLabel
 
 INITIAL_SET, PROPOSE, DRAW, AUDIT, PRETRAIN = range(1, 6)
@@ -44,6 +36,19 @@ NO_SITE_ATTEMPTS = 3
 """Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
 CLOCK_S = 10.0
 """Of its clocks that a run which is killed may lose."""
+SHOWN = (
+    "walker",
+    "step",
+    "kind",
+    "n_atoms",
+    "energy",
+    "energy_std",
+    "delta_e_error",
+    "model_version",
+    "fate",
+    "seconds",
+)
+"""What is reported of a step as it is taken."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -71,7 +76,7 @@ class Campaign:
         self.labels = Labels(dataset, run, config, self._mark.get("labels", 0) if config.deterministic else None)
         self.models = Models(run, self.pool)
         self.questions = Questions(self.pool, self.labels, self.models, config)
-        events = self._without_open_steps()
+        events = without_open_steps(run)
         self.walkers = self._restore_walkers(events)
         doubts = (line["doubt"] for line in events if line.get("doubt") is not None)
         self.policy = Policy(config, self.labels, self.models, self.questions, doubts, lambda: self.elapsed)
@@ -159,20 +164,6 @@ class Campaign:
         self._write_checkpoint()
         self.labels.settle()
 
-    def _without_open_steps(self) -> list[dict[str, Any]]:
-        """The log, in which steps that no answer has confirmed are taken back."""
-        events = self.run_directory.lines("events")
-        first: dict[int, dict[str, Any]] = {}
-        for line in standing(events):
-            if line["fate"] == "speculative":
-                first.setdefault(line["walker"], line)
-        for index, line in first.items():
-            where = {key: line[key] for key in ("walker", "step", "attempt")}
-            events.append({**where, "fate": "rolled_back", "reason": "interrupted"})
-            self.run_directory.append("events", events[-1])
-            self.run_directory.forget(index, line["step"])
-        return events
-
     def _restore_walkers(self, events: Sequence[dict[str, Any]]) -> list[Walker]:
         """As the log has them."""
         crystal = init(self.seed).crystal
@@ -192,10 +183,10 @@ class Campaign:
             return
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
-        affordable = [piece for structure in structures if (piece := self._affordable(structure)) is not None]
-        for structure in affordable:
-            structure.info["reason"] = "initial"
-        self._ask([Request(structure, None) for structure in affordable])
+        pieces = affordable(structures, self.config.oracle.max_atoms)
+        for piece in pieces:
+            piece.info["reason"] = "initial"
+        self._ask([Request(piece, None) for piece in pieces])
         while self.pool.pending("oracle"):
             self._react()
 
@@ -379,22 +370,12 @@ class Campaign:
         if turn is None or self.walkers[turn.walker].is_live(turn):
             self._ask(requests)
 
-    def _affordable(self, structure: Atoms) -> Atoms | None:
-        """The structure, or where it is too large for the oracle what is around its last atom; None if that is too."""
-        try:
-            piece = carve_together([structure], self.config.oracle.max_atoms)[0]
-        except InputError:  # squeezed so that an atom has more neighbours than fit
-            return None
-        assert piece is not None
-        piece.info = structure.info
-        return piece
-
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
         """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
         walker.no_site_attempts += 1
         wanted = 0 if self.policy.is_spent else int(min(self.config.ask.sites_per_query, self.policy.left))
         finite = [structure for structure in rejected if np.isfinite(structure.positions).all()]
-        structures = [piece for structure in finite if (piece := self._affordable(structure)) is not None][:wanted]
+        structures = affordable(finite, self.config.oracle.max_atoms)[:wanted]
         if walker.no_site_attempts > NO_SITE_ATTEMPTS or not structures:
             raise CampaignError(f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms")
         walker.status, walker.turn.proposal = "labelling", None
@@ -456,35 +437,18 @@ class Campaign:
         elif turn.pending == 0 and any(turn is other for other in walker.open):
             self._judge(walker, turn)
 
-    def _verdict(self, turn: Turn) -> tuple[dict[int, float], str | None]:
-        """Energies by site, eV, as the oracle corrects them, and how it contradicts the surrogate; None if it does not.
-
-        Of a carve it tells how wrong the surrogate is, which is taken for the error of the whole.
-        """
-        assert turn.proposal is not None
-        answers = {i: (turn.asked[i], label) for i, label in turn.labels.items() if isinstance(label, Atoms)}
-        predicted = np.array([site.energy for site in turn.proposal.sites])
-        truth = {i: free_energy(label) + (predicted[i] - asked.energy) for i, (asked, label) in answers.items()}
-        forces = [(asked.forces, label) for asked, label in answers.values() if asked.forces is not None]
-        worst = max((worst_force_error(said, label) for said, label in forces), default=0.0)
-        if not answers:
-            return {}, "no label succeeded"
-        against = contradiction(predicted, truth, worst, self.config.ask)
-        stopped = turn.proposal.sites[turn.proposal.choice].stopped
-        return truth, against or ("no minimum to take" if stopped else None)
-
     def _judge(self, walker: Walker, turn: Turn) -> None:
         """The oracle has answered about a step that was taken without waiting: it stands, or the walker goes back.
 
         It stands too where labels alone would have settled it the same way.
         """
         assert turn.proposal is not None
-        truth, against = self._verdict(turn)
+        truth, against = verdict(turn, self.config.ask)
         taken = turn.proposal.choice
         if taken not in truth:
             against = "no label succeeded"
         elif against and turn.attempt >= self.config.ask.max_attempts:
-            redrawn = draw(self._corrected(turn, truth), self.config.growth.kT, turn.uniform)
+            redrawn = draw(energies_after(turn, truth), self.config.growth.kT, turn.uniform)
             against = None if redrawn == taken or turn.proposal.duration is not None else against
         line = {"walker": walker.index, "step": turn.before.step + 1, "attempt": turn.attempt}
         if against is None:
@@ -505,13 +469,6 @@ class Campaign:
         walker.no_site_attempts = 0
         self._decide(walker)
 
-    def _corrected(self, turn: Turn, truth: Mapping[int, float]) -> np.ndarray:
-        """Energies of all sites, eV, as labels correct them; those whose label failed are out of reach."""
-        assert turn.proposal is not None
-        energies = corrected_energies(np.array([site.energy for site in turn.proposal.sites]), truth)
-        energies[[i for i in turn.labels if i not in truth]] = np.inf
-        return energies
-
     def _decide(self, walker: Walker) -> None:
         """The oracle has answered: take the better-founded choice, or wait for a model that has learnt the answer."""
         turn = walker.turn
@@ -520,11 +477,11 @@ class Campaign:
             walker.next_attempt(turn.attempt)
             walker.status, walker.needs = "learning", self.labels.uids()
             return
-        truth, against = self._verdict(turn)
+        truth, against = verdict(turn, self.config.ask)
         if against and turn.attempt < self.config.ask.max_attempts:
             self._reject(walker, against, learn=bool(truth))
             return
-        energies = self._corrected(turn, truth)
+        energies = energies_after(turn, truth)
         if np.isinf(energies).all():
             raise CampaignError(
                 f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms could be labelled"
@@ -622,47 +579,14 @@ class Campaign:
         return np.random.default_rng(self._entropy(purpose, walker, with_attempt))
 
     def _log_event(self, walker: Walker, event: dict[str, Any]) -> None:
-        doubt, proposal = walker.turn.doubt, walker.turn.proposal
-        assert doubt is not None
-        assert proposal is not None
-        crystal = walker.state.crystal
-        line = {
-            "walker": walker.index,
-            "n_atoms": len(crystal),
-            "model_version": walker.turn.model_version,
-            "attempt": walker.turn.attempt,
-            "n_sites": len(proposal.sites),
-            "n_stopped": sum(site.stopped for site in proposal.sites),
-            "delta_e_error": doubt.delta_e_error,
-            "energy_error": doubt.errors.energy,
-            "force_error": doubt.errors.force,
-            "model_lag": self.models.version - walker.turn.model_version,
-            "doubt": doubt.ratio(self.config.ask),
-            "seconds": round(walker.turn.seconds, 3),
-            **event,
-        }
-        line.setdefault("step", walker.state.step + 1)
-        if line["reason"] is not None:
-            line["worst_atoms"] = worst_atoms(proposal.sites[proposal.choice], proposal.atom)
+        line = told(walker, event, self.models.version, self.config.ask)
         self.run_directory.append("events", line)
         if line["fate"] != "rejected":
             self.report({"what": "step", **self._progress(line)})
 
     def _progress(self, line: dict[str, Any]) -> dict[str, Any]:
         share = self.busy.get("oracle", 0.0) / max(self.elapsed, 1e-9) / self.pool.size("oracle")
-        keep = (
-            "walker",
-            "step",
-            "kind",
-            "n_atoms",
-            "energy",
-            "energy_std",
-            "delta_e_error",
-            "model_version",
-            "fate",
-            "seconds",
-        )
-        return {**{key: line[key] for key in keep}, "n_labels": len(self.labels), "oracle_busy": share}
+        return {**{key: line[key] for key in SHOWN}, "n_labels": len(self.labels), "oracle_busy": share}
 
 
 def species_of(settings: GrowthSettings) -> list[str]:

@@ -1,16 +1,17 @@
 """Walkers and their turns: where each stands, what it has proposed, and what the oracle is asked about it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
 from ase import Atoms
 
-from growth.asking import Doubt, uncertain_atoms, worst_force_std
+from growth.asking import AskSettings, Doubt, uncertain_atoms, worst_atoms, worst_force_std
 from growth.carve import carve_together
 from growth.events import State, replay, standing
 from growth.relax import Relaxed
+from growth.run_directory import RunDirectory
 from growth.simulator import Proposal
 from growth.sites import Site
 from oracle import FailedLabel
@@ -145,6 +146,53 @@ def restored(index: int, crystal: Atoms, lines: Sequence[dict[str, Any]]) -> Wal
         if line["energy_std"] is not None:  # none: passed beyond doubt, and was never proposed
             walker.turn.unasked = walker.turn.unasked + 1 if line["fate"] == "accepted" else 0
     return walker
+
+
+def without_open_steps(run: RunDirectory) -> list[dict[str, Any]]:
+    """The log of a run that begins again, in which steps that no answer has confirmed are taken back."""
+    events = run.lines("events")
+    first: dict[int, dict[str, Any]] = {}
+    for line in standing(events):
+        if line["fate"] == "speculative":
+            first.setdefault(line["walker"], line)
+    for index, line in first.items():
+        where = {key: line[key] for key in ("walker", "step", "attempt")}
+        events.append({**where, "fate": "rolled_back", "reason": "interrupted"})
+        run.append("events", events[-1])
+        run.forget(index, line["step"])
+    return events
+
+
+def told(walker: Walker, event: Mapping[str, Any], newest: int, ask: AskSettings) -> dict[str, Any]:
+    """One line of `events.jsonl`: what becomes of a walker's turn, and how sure the surrogate is of it.
+
+    Args:
+        walker: after the event where it is taken. event: what happened, its fate and reason among it.
+        newest: model version. ask: the tolerances.
+    """
+    turn = walker.turn
+    doubt, proposal = turn.doubt, turn.proposal
+    assert doubt is not None
+    assert proposal is not None
+    line = {
+        "walker": walker.index,
+        "n_atoms": len(walker.state.crystal),
+        "model_version": turn.model_version,
+        "attempt": turn.attempt,
+        "n_sites": len(proposal.sites),
+        "n_stopped": sum(site.stopped for site in proposal.sites),
+        "delta_e_error": doubt.delta_e_error,
+        "energy_error": doubt.errors.energy,
+        "force_error": doubt.errors.force,
+        "model_lag": newest - turn.model_version,
+        "doubt": doubt.ratio(ask),
+        "seconds": round(turn.seconds, 3),
+        "step": walker.state.step + 1,
+        **event,
+    }
+    if line["reason"] is not None:
+        line["worst_atoms"] = worst_atoms(proposal.sites[proposal.choice], proposal.atom)
+    return line
 
 
 def requests_about(

@@ -13,8 +13,6 @@ from growth.asking import (
     AskSettings,
     Doubt,
     Radii,
-    contradiction,
-    corrected_energies,
     doubt_about,
     draw,
     to_label,
@@ -91,20 +89,6 @@ def test_less_risk_is_more_doubt_and_more_rivals() -> None:
     assert bold.promised.delta_e.tolist() == careful.promised.delta_e.tolist()
 
 
-@pytest.mark.parametrize(
-    ("labels", "force_rms", "expected"),
-    [
-        ({0: 1.0, 1: 1.3}, 0.0, None),
-        ({0: 1.5, 1: 1.8}, 0.0, None),
-        ({0: 1.0, 1: 1.45}, 0.0, "delta_e"),
-        ({0: 1.0}, 0.5, "forces"),
-    ],
-)
-def test_contradiction_looks_at_differences(labels: dict[int, float], force_rms: float, expected: str | None) -> None:
-    found = contradiction(np.array([1.0, 1.3]), labels, force_rms, SETTINGS)
-    assert (found is None) if expected is None else (found is not None and found.startswith(expected))
-
-
 @given(st.lists(st.floats(-5, 5), min_size=1, max_size=6), st.floats(0, 1, exclude_max=True), st.floats(0.001, 1.0))
 def test_draw_is_a_site_and_ignores_offsets(energies: list[float], uniform: float, kT: float) -> None:
     chosen = draw(np.array(energies), kT, uniform)
@@ -126,11 +110,6 @@ def test_what_is_labelled_begins_with_the_chosen_site(n_sites: int, wanted: int)
     sites = to_label(chosen, (0,) if n_sites > 1 else (), n_sites, wanted)
     assert sites[0] == chosen
     assert len(set(sites)) == len(sites) == min(n_sites, wanted)
-
-
-def test_correction_keeps_differences_between_unlabelled_sites() -> None:
-    corrected = corrected_energies(np.array([0.0, 0.1, 0.4]), {0: 1.0})
-    assert corrected == pytest.approx([1.0, 1.1, 1.4])
 
 
 def test_the_atoms_most_in_doubt_are_named_and_cut_out() -> None:
