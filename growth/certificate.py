@@ -11,17 +11,16 @@ from typing import Any
 
 import numpy as np
 from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.optimize import LBFGS
 from jaxtyping import Float
 
 from growth.calibration import LEVEL, audits_of, held
-from growth.carve import carve_together
+from growth.carve import affordable, carve_together
 from growth.config import CertificateSettings, Config
-from growth.errors import CampaignError
 from growth.events import standing
+from growth.held_out import ERRORS, assessed, errors_of, extension, newest_version
 from growth.pool import Pool, Task
-from growth.relax import Relaxed, rms_moved
+from growth.relax import rms_moved
 from growth.run_directory import RunDirectory
 from growth.verdict import free_energy, worst_force_error
 from oracle import Dataset, FailedLabel, Method, uid
@@ -122,31 +121,15 @@ def carved_steps(
             found = carve_together(step.to_label, max_atoms)
             pieces[k] = [piece for piece in found if piece is not None]
             numbers.setdefault(step.version, {})[k] = [n for n, piece in enumerate(found) if piece is not None]
-    for version, of in numbers.items():
-        structures = [piece for k in of for piece in pieces[k]]
-        files = pool.share(run.model(version))
-        pool.submit(Task("surrogate", "assess", str(version), (version, files, structures)))
+    wanted = {version: [piece for k in of for piece in pieces[k]] for version, of in numbers.items()}
     result = list(steps)
-    while pool.pending("surrogate"):
-        for done in pool.wait(timeout=5.0):
-            if done.error:
-                raise CampaignError(f"certificate: model v{done.task.key}: {done.error}")
-            said = iter(done.result)
-            for k, kept in numbers[int(done.task.key)].items():
-                sites = [predicted(next(said)) for _ in kept]
-                promised = {**steps[k].promised, "delta_e": [steps[k].promised["delta_e"][n] for n in kept]}
-                result[k] = replace(steps[k], sites=sites, carved=True, promised=promised)
+    for version, answers in assessed(wanted, run, pool).items():
+        said = iter(answers)
+        for k, kept in numbers[version].items():
+            promised = {**steps[k].promised, "delta_e": [steps[k].promised["delta_e"][n] for n in kept]}
+            result[k] = replace(steps[k], sites=[next(said) for _ in kept], carved=True, promised=promised)
     known = set(learnt.uids)
     return [step for step in result if not step.carved or not known & {uid(site, method_hash) for site in step.sites}]
-
-
-def predicted(said: Relaxed) -> Atoms:
-    """A structure with what a model said of it, as `RunDirectory.read_sites` gives it."""
-    structure = said.structure.copy()
-    structure.info = {"member_energies": said.member_energies}
-    structure.arrays["forces_std"] = said.forces_std
-    structure.calc = SinglePointCalculator(structure, energy=said.energy, forces=said.forces)
-    return structure
 
 
 def label_unseen(
@@ -274,20 +257,21 @@ def certify(
 ) -> dict[str, Any]:
     """Label what was accepted unasked, compare, write RUN/certificate.json and return it.
 
-    Crystals of more than `oracle.max_atoms` get no label of their own; of steps of theirs carves are labelled.
+    Crystals of more than `oracle.max_atoms` get no label of their own; clusters cut out of them are labelled.
     """
     settings, tolerances, max_atoms = config.certificate, config.ask.tolerances, config.oracle.max_atoms
     unseen = unseen_steps(run, dataset, method.hash, settings, np.random.default_rng([CERTIFICATE, config.seed]))
     steps = carved_steps(unseen, max_atoms, run, pool, dataset, method.hash)
-    labelled = crystals if settings.label_final else []
-    whole = [crystal for crystal in labelled if max_atoms is None or len(crystal) <= max_atoms]
+    ends = [next(iter(affordable([crystal], max_atoms)), None) for crystal in crystals]
     with Dataset.open(run.path / "certificate", method=method) as held_out:
         wanted = [site for step in steps for site in step.to_label]
-        labels = label_unseen([*wanted, *whole], held_out, dataset, method.hash, pool, report)
+        wanted += [end for end in ends if end is not None and settings.label_final]
+        labels = label_unseen(wanted, held_out, dataset, method.hash, pool, report)
         LabelCache(run.paid).forget(held_out.uids)  # safe here, and not to be learnt from
         result = step_errors(steps, labels, method.hash)
-        finals = [final_point(crystal, labels.get(uid(crystal, method.hash))) for crystal in crystals]
-        result["final"] = finals
+        answers = [None if end is None else labels.get(uid(end, method.hash)) for end in ends]
+        result["final"] = final_points(crystals, answers, run, pool)
+        result["extension"] = extension(held_out.structures(), run, pool)
         if settings.relax_final and method.cheap:
             result["final_relaxed"] = [relax_with_method(crystal, method) for crystal in crystals]
         asked = [line for line in run.lines("metrics") if line["what"] == "error"]
@@ -304,11 +288,30 @@ def certify(
     return result
 
 
-def final_point(crystal: Atoms, label: Atoms | None) -> dict[str, Any]:
-    """The oracle's word on a grown crystal, in a label of its own."""
-    energy = None if label is None else free_energy(label)
-    force = None if label is None else float(np.linalg.norm(label.get_forces(apply_constraint=False), axis=1).max())
-    return {"n_atoms": len(crystal), "oracle_free_energy": energy, "oracle_max_force": force}
+def final_points(
+    crystals: Sequence[Atoms], labels: Sequence[Atoms | None], run: RunDirectory, pool: Pool
+) -> list[dict[str, Any]]:
+    """The oracle's word on grown crystals, and how far the newest model is from it; None where there is no label.
+
+    Args:
+        crystals: whole.
+        labels: of each, or of the cluster cut out of it around its last atom, which tells of that alone.
+    """
+    known, newest = [label for label in labels if label is not None], newest_version(run)
+    said = iter(assessed({newest: known}, run, pool)[newest] if known and newest else [])
+    points = []
+    for crystal, label in zip(crystals, labels, strict=True):
+        names = ("oracle_free_energy", "oracle_max_force", "labelled_atoms", *ERRORS)
+        point: dict[str, Any] = {"n_atoms": len(crystal), **dict.fromkeys(names)}
+        if label is not None:
+            point["labelled_atoms"] = len(label)
+            if (own := next(said, None)) is not None:
+                point |= errors_of([own], [label])
+            if len(label) == len(crystal):
+                force = np.linalg.norm(label.get_forces(apply_constraint=False), axis=1).max()
+                point |= {"oracle_free_energy": free_energy(label), "oracle_max_force": float(force)}
+        points.append(point)
+    return points
 
 
 def promises_held(

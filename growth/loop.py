@@ -28,12 +28,12 @@ from growth.turns import Request, Turn, Walker, requests_about, restored, told, 
 from growth.verdict import energies_after, verdict
 from oracle import Dataset, FailedLabel
 
-INITIAL_SET, PROPOSE, DRAW, AUDIT, PRETRAIN = range(1, 6)
-"""First words of the seeds of independent random streams."""
+INITIAL_SET, PROPOSE, DRAW, AUDIT, PRETRAIN = 1, 2, 3, 4, 6
+"""First words of the seeds of independent random streams; 5 is `certificate.CERTIFICATE`."""
 HEAD_LEARNS = 1500
 """Latest relaxations from which a site head learns."""
 NO_SITE_ATTEMPTS = 3
-"""Searches without a site for one step, each taught by labels of where the last one ended, before the run stops."""
+"""Searches without a site for one step before the run stops; each is taught by labels of where the last one ended."""
 CLOCK_S = 10.0
 """Of its clocks that a run which is killed may lose."""
 SHOWN = (
@@ -171,7 +171,11 @@ class Campaign:
             restored(index, crystal, [line for line in events if line["walker"] == index])
             for index in range(self.config.walkers)
         ]
+        last = {line["walker"]: line["fate"] for line in events}
+        awaited = {"rejected", "queried"} if self.config.ask.learn_first else {"rejected"}
         for walker in walkers:
+            if last.get(walker.index) in awaited and not self.config.deterministic:  # which begins between two rounds
+                walker.status, walker.needs = "learning", self.labels.uids()
             self._finish_if_grown(walker)
         return walkers
 
@@ -184,6 +188,8 @@ class Campaign:
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
         structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
         pieces = affordable(structures, self.config.oracle.max_atoms)
+        beyond = sum(self.labels.known(piece) is None for piece in pieces) - self.policy.left
+        pieces = pieces[: len(pieces) - int(max(beyond, 0))]
         for piece in pieces:
             piece.info["reason"] = "initial"
         self._ask([Request(piece, None) for piece in pieces])
@@ -373,11 +379,16 @@ class Campaign:
     def _on_no_sites(self, walker: Walker, rejected: list[Atoms]) -> None:
         """Nothing sound was found, so the surrogate is wrong here: let it learn from where its search ended."""
         walker.no_site_attempts += 1
-        wanted = 0 if self.policy.is_spent else int(min(self.config.ask.sites_per_query, self.policy.left))
+        if walker.no_site_attempts > NO_SITE_ATTEMPTS:
+            raise CampaignError(
+                f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms, in "
+                f"{walker.no_site_attempts} searches"
+            )
         finite = [structure for structure in rejected if np.isfinite(structure.positions).all()]
-        structures = affordable(finite, self.config.oracle.max_atoms)[:wanted]
-        if walker.no_site_attempts > NO_SITE_ATTEMPTS or not structures:
-            raise CampaignError(f"walker {walker.index}: no site found on {len(walker.state.crystal)} atoms")
+        structures = affordable(finite, self.config.oracle.max_atoms)[: self.policy.most_at_once]
+        if not structures:
+            walker.status = "ready"
+            return
         walker.status, walker.turn.proposal = "labelling", None
         walker.turn.pending = len(structures)
         version = str(walker.turn.model_version)
@@ -482,13 +493,19 @@ class Campaign:
             self._reject(walker, against, learn=bool(truth))
             return
         energies = energies_after(turn, truth)
-        if np.isinf(energies).all():
+        if np.isinf(energies).all() and proposal.duration is None:
             raise CampaignError(
                 f"walker {walker.index}: no site on {len(walker.state.crystal)} atoms could be labelled"
             )
         self._choose(walker, proposal, energies)
         assert turn.proposal is not None
         choice = turn.proposal.choice
+        if isinstance(turn.labels.get(choice), FailedLabel):  # in growth in time, where energies draw nothing
+            if turn.attempt < self.config.ask.max_attempts:
+                self._reject(walker, "its label failed", learn=bool(truth))
+            else:
+                self._accept(walker, "accepted", f"{turn.reason}; its label failed")
+            return
         carved = any(request.carved_from for request in turn.asked.values())  # another carve would not compare
         if choice not in truth and not carved and not self.policy.is_spent:
             self._ask_about(walker, [choice], 1.0)

@@ -66,6 +66,12 @@ class Policy:
             return f"labels bring too little ({gain:+.0%} on the last {budget.gain_steps} asked steps)"
         return None
 
+    @property
+    def most_at_once(self) -> int:
+        """Structures that may be asked about where a search has found no site; 0 where nobody may be asked."""
+        ask = self._config.ask
+        return 0 if ask.arm == "nothing" or self.end else int(min(ask.sites_per_query, self.left))
+
     def worth_a_label(self, turn: Turn, walkers: Sequence[Walker]) -> bool:
         """Whether labels will last for steps as doubtful as this one."""
         assert turn.doubt is not None

@@ -144,6 +144,15 @@ def certificate_table(certificate: Mapping[str, Any]) -> Table:
                 f"hold {told['coverage']['share']:.0%} of {told['n']} ({low:.0%} to {high:.0%}); beyond "
                 f"{intervals['tolerances'][name] * 1e3:g} {unit}: {told['missed']['share']:.0%}",
             )
+    for final in certificate.get("final", []):
+        if final["force_mae_mev_per_A"] is not None:
+            part = "" if final["labelled_atoms"] == final["n_atoms"] else f", {final['labelled_atoms']} of them cut out"
+            table.add_row(f"grown crystal, {final['n_atoms']} atoms{part}", _errors(final))
+    extension = certificate["extension"]
+    for name in ("first", "newest"):
+        if extension[name] is not None:
+            title = f"v{extension[name]['version']:04d} on the {extension['n_structures']} structures, unlearnt"
+            table.add_row(title, _errors(extension[name]))
     for final in certificate.get("final_relaxed", []):
         table.add_row(
             f"grown crystal, {final['n_atoms']} atoms",
@@ -151,6 +160,10 @@ def certificate_table(certificate: Mapping[str, Any]) -> Table:
             f"({final['relaxation_rms_A']:.3f} Å rms)",
         )
     return table
+
+
+def _errors(told: Mapping[str, Any]) -> str:
+    return f"{told['energy_mae_mev_per_atom']:.1f} meV/atom, {told['force_mae_mev_per_A']:.1f} meV/Å"
 
 
 def _figure(certificate: Mapping[str, Any], key: str, unit: str) -> str:

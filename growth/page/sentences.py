@@ -187,6 +187,7 @@ def certificate(run: RunFiles, facts: Facts) -> Safe:
             ("Of", "Error", "Tolerance", "Meaning"),
             rows,
         )
+        + _extension(told)
         + _finals(told)
     )
 
@@ -199,20 +200,54 @@ def _with_error(told: Mapping[str, Any], key: str, unit: str) -> str:
 
 
 def _finals(told: Mapping[str, Any]) -> Safe:
-    known = [(k, final) for k, final in enumerate(told.get("final", [])) if final["oracle_free_energy"] is not None]
-    if not known:
-        return Safe("")
-    rows = [
-        (
-            f"Walker {k}",
-            final["n_atoms"],
-            number(final["oracle_free_energy"] / final["n_atoms"], 4),
-            f"{1e3 * final['oracle_max_force']:.0f}",
+    """The grown crystals, whole or a cluster cut out of each; of files of before, which had none, the whole ones."""
+    rows = []
+    for k, final in enumerate(told.get("final", [])):
+        energy, atoms = final["oracle_free_energy"], final["n_atoms"]
+        if energy is None and final.get("labelled_atoms") is None:
+            continue
+        part = atoms if energy is not None else f"{final['labelled_atoms']} cut out of {atoms}"
+        rows.append(
+            (
+                f"Walker {k}",
+                part,
+                "–" if energy is None else number(energy / atoms, 4),
+                "–" if energy is None else f"{1e3 * final['oracle_max_force']:.0f}",
+                _or_dash(final.get("energy_mae_mev_per_atom")),
+                _or_dash(final.get("force_mae_mev_per_A")),
+            )
         )
-        for k, final in known
-    ]
-    head = ("Crystal", "Atoms", "Oracle's energy, eV/atom", "Largest force, meV/Å")
-    return table("The grown crystals, labelled whole", head, rows)
+    if not rows:
+        return Safe("")
+    head = (
+        "Crystal",
+        "Atoms",
+        "Oracle's energy, eV/atom",
+        "Largest force, meV/Å",
+        "Newest model off by, meV/atom",
+        "Forces off by, meV/Å",
+    )
+    return table("The grown crystals, labelled", head, rows)
+
+
+def _or_dash(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _extension(told: Mapping[str, Any]) -> Safe:
+    """What learning has brought on labels that no model learnt."""
+    found = told.get("extension") or {}
+    first, newest = found.get("first"), found.get("newest")
+    if first is None or newest is None or first["version"] == newest["version"]:
+        return Safe("")
+    first_off, newest_off = (
+        f"{one['energy_mae_mev_per_atom']:.1f} meV/atom and {one['force_mae_mev_per_A']:.1f} meV/Å"
+        for one in (first, newest)
+    )
+    return paragraph(
+        f"What the labels of this run have brought: on the {count(found['n_structures'], 'structure')} of the "
+        f"certificate its first model is {first_off} off, its newest {newest_off}."
+    )
 
 
 def next_steps(found: Sequence[Finding]) -> Safe:

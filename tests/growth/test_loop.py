@@ -25,10 +25,12 @@ from growth.oracle_worker import OracleWorker
 from growth.run import launch
 from growth.run_directory import RunDirectory
 from growth.seeds import make_seed
-from growth.simulator import init, replay
+from growth.simulator import Proposal, init, replay
 from growth.split import split
 from growth.status import print_status, status_of
 from growth.turns import Walker
+from growth.workers import SurrogateWorker
+from learner import Committee, evaluate
 from oracle import Dataset, FailedLabel, Method, label, read_labelled, uid
 from oracle.batch import BatchWorker
 from oracle.cache import LabelCache
@@ -126,6 +128,20 @@ def test_the_certificate_holds_no_structure_that_was_learnt(finished: Path) -> N
     assert not set(learnt.uids) & set(held_out.uids)
     learnt_energies = {round(s.info["REF_free_energy"], 9) for s in learnt.structures()}
     assert not {round(point["labelled"], 9) for point in certificate["path"]} & learnt_energies
+
+
+def test_the_certificate_tells_what_learning_has_brought(finished: Path) -> None:
+    """Errors of the first and the newest model on its labels, as `kossel evaluate` has them, and on what grew."""
+    told = json.loads((finished / "certificate.json").read_text())
+    labels = Dataset.read(finished / "certificate").structures()
+    newest = max(path.name for path in (finished / "models").glob("v*"))
+    for name, version in (("first", "v0001"), ("newest", newest)):
+        expected = evaluate(Committee.load(finished / "models" / version), labels)
+        for error in ("energy_mae_mev_per_atom", "force_mae_mev_per_A"):
+            assert told["extension"][name][error] == pytest.approx(expected[error], rel=1e-3)
+    assert told["extension"]["n_structures"] == len(labels) == told["n_labels"]
+    assert [final["labelled_atoms"] for final in told["final"]] == [17, 17]
+    assert all(final["force_mae_mev_per_A"] > 0 for final in told["final"])
 
 
 def test_some_labels_validate_and_none_of_those_is_trained_on(tmp_path: Path) -> None:
@@ -435,6 +451,66 @@ def test_a_walker_that_asked_waits_for_the_model_that_has_learnt_the_answer(tmp_
     assert all("model" in kinds[a + 1 : b + 1] for a, b in zip(asked, asked[2:], strict=False))  # two sites a step
 
 
+def test_a_walker_that_waited_for_a_model_waits_for_it_when_a_run_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped before the learner had seen the answer: the next step is proposed by a model that has."""
+    accept, run = Campaign._accept, tmp_path / "run"
+    ask = ["ask.force_tolerance=0.0001", "ask.max_attempts=0", "ask.learn_first=true", "learner.labels_per_update=50"]
+    config = small(
+        *ask, "walkers=1", "growth.hops_per_step=0", "learner.validation_fraction=0.001", "growth.n_atoms=16"
+    )
+
+    def stop(self: Campaign, walker: Walker, fate: str, reason: str | None) -> None:
+        accept(self, walker, fate, reason)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Campaign, "_accept", stop)
+    with pytest.raises(KeyboardInterrupt):
+        launch(config, run)
+    monkeypatch.setattr(Campaign, "_accept", accept)
+    launch(config, run)
+    assert [(event["fate"], event["model_version"]) for event in events_of(run)] == [("queried", 1), ("queried", 2)]
+
+
+def without_sites(monkeypatch: pytest.MonkeyPatch, searches: int) -> None:
+    """The first searches find nothing but crystals in which the adatom has landed somewhere."""
+    propose, failed = SurrogateWorker.propose, []
+
+    def sometimes(self: SurrogateWorker, *arguments: Any) -> Proposal | list[Atoms]:
+        found = propose(self, *arguments)
+        if len(failed) == searches or not isinstance(found, Proposal):
+            return found
+        failed.append(found)
+        return [site.structure for site in found.sites]
+
+    monkeypatch.setattr(SurrogateWorker, "propose", sometimes)
+
+
+@pytest.mark.parametrize(("ask", "asked"), [([], 2), (["ask.arm=nothing"], 0), (["budget.labels=16"], 0)])
+def test_a_search_without_a_site_is_made_again_and_learnt_from_where_one_may_ask(
+    ask: list[str], asked: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    without_sites(monkeypatch, 1)
+    launch(small("walkers=1", "growth.hops_per_step=0", "growth.n_atoms=15", *ask), tmp_path / "run")
+    labels = Dataset.read(tmp_path / "run" / "dataset").structures()
+    assert sum(label.info["reason"] == "no_site" for label in labels) == asked
+    assert [event["n_atoms"] for event in standing(events_of(tmp_path / "run"))] == [15]
+
+
+def test_searches_without_a_site_end_a_run_at_last(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    without_sites(monkeypatch, 9)
+    with pytest.raises(CampaignError, match="no site found on 14 atoms, in 4 searches"):
+        launch(small("walkers=1", "growth.hops_per_step=0", "growth.n_atoms=15", "ask.arm=nothing"), tmp_path / "run")
+
+
+def test_the_first_labels_keep_to_the_budget(tmp_path: Path) -> None:
+    """As many structures as are asked for may be a few more than that, with atoms and dimers."""
+    short = ["growth.n_atoms=15", "walkers=1", "growth.hops_per_step=0"]
+    launch(small("initial.n=10", "budget.labels=10", *short), tmp_path / "run")
+    assert len(Dataset.read(tmp_path / "run" / "dataset")) == 10
+
+
 IN_TIME = [
     "walkers=1",
     "structure={kind: slab, species: Al, facet: '100', repeat: [3, 3, 3]}",
@@ -478,6 +554,28 @@ def test_growth_in_time_is_told_checked_and_resumed(tmp_path: Path) -> None:
     assert "barrier_mae_mev" in json.loads((run / "certificate.json").read_text())
 
 
+@pytest.mark.parametrize("which", [slice(0, 1), slice(0, 3)], ids=["where it led", "all"])
+def test_growth_in_time_goes_on_where_a_label_fails(
+    which: slice, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The event is drawn anew, and taken at last, marked: its rate is no energy that another label could correct."""
+    label = OracleWorker.label
+
+    def failing(self: OracleWorker, structures: Sequence[Atoms]) -> list[Atoms | FailedLabel]:
+        outcomes = label(self, structures)
+        for k in range(len(structures))[which]:
+            if structures[k].info["reason"] == "query":
+                outcomes[k] = FailedLabel(structures[k], "crash", "made to")
+        return outcomes
+
+    monkeypatch.setattr(OracleWorker, "label", failing)
+    ask = ["ask.arm=everything", "ask.max_attempts=1", "growth.max_events=1"]
+    launch(small(*IN_TIME, *ask), tmp_path / "run")
+    events = events_of(tmp_path / "run")
+    assert {event["fate"] for event in events if "its label failed" in (event["reason"] or "")} >= {"accepted"}
+    assert len(standing(events)) == 1
+
+
 def test_a_crystal_too_large_for_the_oracle_is_asked_about_in_carves(tmp_path: Path) -> None:
     """Labels stay small while the crystal grows; each tells how wrong the surrogate was on that very cluster."""
     run = tmp_path / "run"
@@ -492,6 +590,8 @@ def test_a_crystal_too_large_for_the_oracle_is_asked_about_in_carves(tmp_path: P
     assert all(line["energy_std"] > 0 and line["force_std"] > 0 for line in carved)
     certificate = json.loads((run / "certificate.json").read_text())
     assert {final["oracle_free_energy"] for final in certificate["final"]} == {None}
+    assert {final["labelled_atoms"] for final in certificate["final"]} == {20}
+    assert all(final["energy_mae_mev_per_atom"] > 0 for final in certificate["final"])
     before = events_of(run)
     launch(config, run)
     assert events_of(run) == before
@@ -766,6 +866,7 @@ WITH_A_CLOCK = ["growth.kinetics=kmc", "growth.kmc={flux: {Al: 1.0}}", "growth.h
     [
         ([*WITH_A_CLOCK, "oracle.max_atoms=30"], "max_atoms: expected none"),
         (["ask.learn_first=true", "ask.speculate=2"], "speculate: expected 0"),
+        (["initial.n=30", "budget.labels=29"], "budget.labels: expected at least initial.n"),
     ],
 )
 def test_settings_that_do_not_go_together_are_refused(given: list[str], words: str) -> None:

@@ -189,7 +189,22 @@ def certify(run: RunDirectory, walkers: int, n_atoms: int) -> None:
             "barrier_mae_mev": None,
             "best_site_first": 1,
             "path": path,
-            "final": [{"n_atoms": n_atoms, "oracle_free_energy": -50.0, "oracle_max_force": 0.1}] * walkers,
+            "final": [
+                {
+                    "n_atoms": n_atoms,
+                    "oracle_free_energy": -50.0,
+                    "oracle_max_force": 0.1,
+                    "labelled_atoms": n_atoms,
+                    "energy_mae_mev_per_atom": 3.2,
+                    "force_mae_mev_per_A": 41.0,
+                }
+            ]
+            * walkers,
+            "extension": {
+                "n_structures": 4,
+                "first": {"version": 1, "energy_mae_mev_per_atom": 12.5, "force_mae_mev_per_A": 90.0},
+                "newest": {"version": 3, "energy_mae_mev_per_atom": 3.5, "force_mae_mev_per_A": 45.0},
+            },
             "intervals": {"level": 0.9, "tolerances": TOLERANCES, "audits": held, "afterwards": held, "doubted": held},
             "n_labels": 4,
             "n_failed": 0,
