@@ -34,7 +34,8 @@ class PretrainSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
     method: dict[str, Any] = Field(
-        description="a cheap method, as in a method file: {kind: emt}, {kind: tblite}, {kind: model, path: MODEL}"
+        description="a cheap method, as in a method file: {kind: emt}, {kind: tblite}, {kind: model, path: MODEL}, "
+        "{kind: mace, path: FILE}"
     )
     n: int = Field(
         default=300, ge=LEAST_TAUGHT, description="structures that it labels: seeds with atoms landed on them"

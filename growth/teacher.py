@@ -1,9 +1,10 @@
-"""A Kossel model as the oracle's method: an earlier campaign's surrogate teaches, or stands in for its oracle.
+"""Networks as the oracle's method: an earlier campaign's surrogate, or a foundation model, teaches or stands in for it.
 
-It is defined here, where both houses meet, so that `oracle` imports no learner; importing this module makes the kind
-`model` known to `oracle.Method`.
+They are defined here, where both houses meet, so that `oracle` imports no learner; importing this module makes the
+kinds `model` and `mace` known to `oracle.Method`.
 """
 
+import hashlib
 import json
 from collections.abc import Iterable
 from functools import lru_cache
@@ -18,7 +19,7 @@ from pydantic import Field, field_validator
 import learner  # its names are loaded when first used, and torch with them
 from growth.damage import model_problem
 from oracle import Method
-from oracle.method import Numerics
+from oracle.method import Numerics, version_of
 
 DEFINING = ("architecture", "network", "species", "channels", "e0", "weights_sha256")
 """Entries of a model's header that say what surface it is."""
@@ -55,6 +56,50 @@ class ModelMethod(Method):
         return learner.KosselCalculator(_committee(self.path, str(_header(self.path)["weights_sha256"])))
 
 
+class MaceMethod(Method):
+    """A MACE network, a foundation model or one's own: `{kind: mace, path: FILE.model}`; hashed by what the file holds.
+
+    Such a file is a pickle, which may do anything when it is read: take it from whom you trust. In float64 on the CPU.
+    """
+
+    kind: Literal["mace"] = "mace"
+    path: Path = Field(description="file of a MACE network, as mace-torch saves it")
+    head: str | None = Field(default=None, description="of a network with several, the one to ask")
+
+    home: ClassVar[str] = "growth.teacher"
+    energy_per_atom_window: ClassVar[tuple[float, float] | None] = None
+
+    @field_validator("path")
+    @classmethod
+    def _there(cls, path: Path) -> Path:
+        path = path.expanduser().absolute()
+        if not path.is_file():
+            raise ValueError("no such file; give that of a MACE network")
+        return path
+
+    def surface(self) -> dict[str, Any]:
+        told = {"kind": self.kind, "sha256": _sha256(self.path, self.path.stat().st_mtime_ns), "head": self.head}
+        return {key: value for key, value in told.items() if value is not None} | {"mace": version_of("mace-torch")}
+
+    def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
+        return _mace(self.path, self.head)
+
+
+@lru_cache(maxsize=2)
+def _sha256(path: Path, changed: int) -> str:
+    """Of a file as it was when last changed, in ns."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@lru_cache(maxsize=1)
+def _mace(path: Path, head: str | None) -> BaseCalculator:
+    """A network, loaded once in the process that labels, where alone this package is imported."""
+    from mace.calculators import MACECalculator
+
+    return MACECalculator(model_paths=str(path), device="cpu", default_dtype="float64", head=head)
+
+
 def _header(path: Path) -> dict[str, Any]:
     """What `model.json` says.
 
@@ -77,4 +122,4 @@ def _committee(path: Path, weights_sha256: str) -> "learner.Committee":
     return learner.Committee.load(path)
 
 
-Method.kinds["model"] = ModelMethod
+Method.kinds |= {"model": ModelMethod, "mace": MaceMethod}

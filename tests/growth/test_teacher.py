@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -74,6 +76,76 @@ def test_a_model_labels_as_it_predicts(model: Path) -> None:
     assert isinstance(refused, FailedLabel)
     assert method.cheap
     assert method.missing_species(["Al", "Cu"]) == ["Cu"]
+
+
+MAKE_MACE = """
+import sys
+import numpy as np
+import torch
+from mace import modules
+from e3nn import o3
+
+torch.manual_seed(0)
+block = modules.interaction_classes["RealAgnosticResidualInteractionBlock"]
+torch.save(
+    modules.ScaleShiftMACE(
+        r_max=5.0, num_bessel=4, num_polynomial_cutoff=5, max_ell=1, correlation=2, num_interactions=2,
+        interaction_cls=block, interaction_cls_first=block, avg_num_neighbors=8.0, gate=torch.nn.functional.silu,
+        hidden_irreps=o3.Irreps("8x0e"), MLP_irreps=o3.Irreps("8x0e"), atomic_inter_scale=1.0, atomic_inter_shift=0.0,
+        num_elements=1, atomic_numbers=[13], atomic_energies=np.array([-1.0]),
+    ),
+    sys.argv[1],
+)
+"""
+
+
+@pytest.fixture(scope="module")
+def mace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small MACE network with random weights, made where its package may change what it likes."""
+    path = tmp_path_factory.mktemp("mace") / "small.model"
+    subprocess.run([sys.executable, "-W", "ignore", "-c", MAKE_MACE, str(path)], check=True, capture_output=True)
+    return path
+
+
+def test_a_mace_network_labels(mace: Path) -> None:
+    """In the worker of cheap methods: forces are those of the energy, what it does not know is a failed label."""
+    method = Method.from_dict({"kind": "mace", "path": str(mace)})
+    cluster, step = fcc14(), 1e-4
+    moved = [cluster.copy(), cluster.copy()]
+    for one, sign in zip(moved, (1, -1), strict=True):
+        one.positions[0, 0] += sign * step
+    worker = OracleWorker(method.to_dict(), LabelSettings(), mace.parent)
+    whole, forward, back, lone, refused = worker.label([cluster, *moved, Atoms("Al"), Atoms("Cu")])
+    worker.close()
+    assert isinstance(whole, Atoms) and isinstance(forward, Atoms) and isinstance(back, Atoms)
+    slope = (forward.get_potential_energy() - back.get_potential_energy()) / (2 * step)
+    assert whole.get_forces()[0, 0] == pytest.approx(-slope, abs=1e-5)
+    assert abs(slope) > 1e-3
+    assert isinstance(lone, Atoms)
+    assert whole.info["method_hash"] == method.hash
+    assert isinstance(refused, FailedLabel)
+
+
+def test_a_mace_network_teaches(mace: Path) -> None:
+    method = {"kind": "mace", "path": str(mace)}
+    settings = InitialSettings.model_validate({"pretrain": {"method": method, "n": 20, "steps": 30}})
+    assert settings.pretrain is not None
+    labelled = emt_labels([Atoms("Al"), *taught(8)])
+    _, metrics = LearnerWorker(TINY, TrainSettings(steps=5), UpdateSettings()).train(
+        labelled, [], 1, 0, (settings.pretrain, taught(20))
+    )
+    assert metrics["pretrained"] is True
+
+
+def test_a_mace_network_is_hashed_by_what_its_file_holds(mace: Path, tmp_path: Path) -> None:
+    here = Method.from_dict({"kind": "mace", "path": str(mace)})
+    copy = shutil.copy(mace, tmp_path / "copy.model")
+    there = Method.from_dict({"kind": "mace", "path": str(copy)})
+    assert there.hash == here.hash
+    copy.write_bytes(mace.read_bytes() + b" ")
+    assert there.hash != here.hash
+    with pytest.raises(InputError, match="no such file"):
+        check_settings(Config, {"oracle": {"method": {"kind": "mace", "path": str(tmp_path / "none")}}}, "config")
 
 
 def test_the_hash_is_of_the_surface_not_of_the_place(model: Path, tmp_path: Path) -> None:
