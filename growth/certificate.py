@@ -5,7 +5,7 @@ by what the model version that accepted them said at that moment, as `sites/` ho
 """
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,7 +27,7 @@ from oracle import Dataset, FailedLabel, Method, uid
 from oracle.cache import LabelCache
 
 CERTIFICATE = 5
-"""First word of the seed of the random stream that draws steps (the loop has 1 to 4)."""
+"""First word of the seed of the random stream that draws steps (the loop has 1 to 4, and 6)."""
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -270,8 +270,8 @@ def certify(
         LabelCache(run.paid).forget(held_out.uids)  # safe here, and not to be learnt from
         result = step_errors(steps, labels, method.hash)
         answers = [None if end is None else labels.get(uid(end, method.hash)) for end in ends]
-        result["final"] = final_points(crystals, answers, run, pool)
-        result["extension"] = extension(held_out.structures(), run, pool)
+        result["final"] = final_points(crystals, answers, set(dataset.uids), run, pool)
+        result["extension"] = extension(held_out.structures(), set(dataset.uids), run, pool)
         if settings.relax_final and method.cheap:
             result["final_relaxed"] = [relax_with_method(crystal, method) for crystal in crystals]
         asked = [line for line in run.lines("metrics") if line["what"] == "error"]
@@ -289,13 +289,16 @@ def certify(
 
 
 def final_points(
-    crystals: Sequence[Atoms], labels: Sequence[Atoms | None], run: RunDirectory, pool: Pool
+    crystals: Sequence[Atoms], labels: Sequence[Atoms | None], learnt: Set[str], run: RunDirectory, pool: Pool
 ) -> list[dict[str, Any]]:
-    """The oracle's word on grown crystals, and how far the newest model is from it; None where there is no label.
+    """The oracle's word on grown crystals, and how far the newest model is from it.
+
+    None where there is no label, and of the model where it has learnt that label.
 
     Args:
         crystals: whole.
         labels: of each, or of the cluster cut out of it around its last atom, which tells of that alone.
+        learnt: uids of labels that are no test.
     """
     known, newest = [label for label in labels if label is not None], newest_version(run)
     said = iter(assessed({newest: known}, run, pool)[newest] if known and newest else [])
@@ -305,7 +308,7 @@ def final_points(
         point: dict[str, Any] = {"n_atoms": len(crystal), **dict.fromkeys(names)}
         if label is not None:
             point["labelled_atoms"] = len(label)
-            if (own := next(said, None)) is not None:
+            if (own := next(said, None)) is not None and label.info["uid"] not in learnt:
                 point |= errors_of([own], [label])
             if len(label) == len(crystal):
                 force = np.linalg.norm(label.get_forces(apply_constraint=False), axis=1).max()

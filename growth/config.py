@@ -165,11 +165,6 @@ class Config(Section):
     def _agree(self) -> "Config":
         if self.oracle.max_atoms is not None and self.growth.kinetics == "kmc":
             raise ValueError("oracle.max_atoms: expected none with growth.kinetics kmc, whose events are not carved")
-        if self.budget.labels is not None and self.budget.labels < self.initial.n:
-            raise ValueError(
-                f"budget.labels: expected at least initial.n ({self.initial.n}), the structures labelled before growth "
-                f"begins, got {self.budget.labels}; lower initial.n"
-            )
         if self.deterministic and (self.growth.kinetics == "kmc" or self.budget.hours is not None):
             what = "growth.kinetics: kmc, whose actors remember events" if self.budget.hours is None else "budget.hours"
             raise ValueError(f"deterministic: expected false with {what}")

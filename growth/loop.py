@@ -186,10 +186,12 @@ class Campaign:
         if self.config.initial.model is not None and self.config.initial.n == 0:
             return
         rng = np.random.default_rng([INITIAL_SET, self.config.seed])
-        structures = initial_structures(self.seed, species_of(self.config.growth), self.config.initial, rng)
+        initial, limit = self.config.initial, self.config.budget.labels
+        within = initial if limit is None else initial.model_copy(update={"n": min(initial.n, limit)})
+        structures = initial_structures(self.seed, species_of(self.config.growth), within, rng)
         pieces = affordable(structures, self.config.oracle.max_atoms)
         beyond = sum(self.labels.known(piece) is None for piece in pieces) - self.policy.left
-        pieces = pieces[: len(pieces) - int(max(beyond, 0))]
+        pieces = pieces[: len(pieces) - int(max(beyond, 0))]  # n says how many about: atoms and dimers come on top
         for piece in pieces:
             piece.info["reason"] = "initial"
         self._ask([Request(piece, None) for piece in pieces])

@@ -6,6 +6,7 @@ kinds `model` and `mace` known to `oracle.Method`.
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +19,7 @@ from pydantic import Field, field_validator
 
 import learner  # its names are loaded when first used, and torch with them
 from growth.damage import model_problem
+from growth.errors import InputError
 from oracle import Method
 from oracle.method import Numerics, version_of
 
@@ -54,6 +56,10 @@ class ModelMethod(Method):
 
     def calculator(self, structure: Atoms, numerics: Numerics | None = None, txt: str | None = None) -> BaseCalculator:
         return learner.KosselCalculator(_committee(self.path, str(_header(self.path)["weights_sha256"])))
+
+
+UNGUARDED = "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"
+"""Makes torch read pickles that may do anything; nothing but a network that was asked for is read so."""
 
 
 class MaceMethod(Method):
@@ -94,10 +100,23 @@ def _sha256(path: Path, changed: int) -> str:
 
 @lru_cache(maxsize=1)
 def _mace(path: Path, head: str | None) -> BaseCalculator:
-    """A network, loaded once in the process that labels, where alone this package is imported."""
-    from mace.calculators import MACECalculator
+    """A network, loaded once in a process.
 
-    return MACECalculator(model_paths=str(path), device="cpu", default_dtype="float64", head=head)
+    Raises:
+        InputError: it has no such head, for which mace would take another one.
+    """
+    before = os.environ.get(UNGUARDED)
+    try:
+        from mace.calculators import MACECalculator  # sets UNGUARDED, under which it alone can read its files
+
+        calculator = MACECalculator(model_paths=str(path), device="cpu", default_dtype="float64", head=head)
+    finally:
+        os.environ.pop(UNGUARDED, None)
+        if before is not None:
+            os.environ[UNGUARDED] = before
+    if head is not None and head not in calculator.available_heads:
+        raise InputError(f"head is {head!r}; {path.name} has {', '.join(calculator.available_heads)}")
+    return calculator
 
 
 def _header(path: Path) -> dict[str, Any]:

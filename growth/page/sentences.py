@@ -227,7 +227,7 @@ def _finals(told: Mapping[str, Any]) -> Safe:
         "Newest model off by, meV/atom",
         "Forces off by, meV/Å",
     )
-    return table("The grown crystals, labelled", head, rows)
+    return table("The grown crystals, labelled; – where the label was learnt, and so tells of no error", head, rows)
 
 
 def _or_dash(value: float | None) -> str:

@@ -126,6 +126,13 @@ def test_a_mace_network_labels(mace: Path) -> None:
     assert isinstance(refused, FailedLabel)
 
 
+def test_a_head_that_a_mace_network_has_not_is_refused(mace: Path) -> None:
+    """Mace itself would ask another head, that is another functional."""
+    [refused] = label([fcc14()], Method.from_dict({"kind": "mace", "path": str(mace), "head": "r2scan"}))
+    assert isinstance(refused, FailedLabel)
+    assert "head is 'r2scan'; small.model has Default" in refused.detail
+
+
 def test_a_mace_network_teaches(mace: Path) -> None:
     method = {"kind": "mace", "path": str(mace)}
     settings = InitialSettings.model_validate({"pretrain": {"method": method, "n": 20, "steps": 30}})
