@@ -23,13 +23,12 @@ import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from learner.data import read_labels
+from learner.paper.settings import PaperSettings, PaperTrainSettings
 from reproduction.data import Data, load
 from reproduction.runs import Run, energies_of, model_of
 from reproduction.scale import Scale, parse
 from reproduction.tables import Result, Row, cell, evaluated, n_atoms_of, summary, write
-
-from learner.data import read_labels
-from learner.paper.settings import PaperSettings, PaperTrainSettings
 
 NETWORKS = {
     "baseline": {"network": "baseline"},

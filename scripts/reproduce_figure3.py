@@ -17,14 +17,14 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import reproduce_table1
-from reproduction.data import METHODS
-from reproduction.runs import energies_of, model_of
-from reproduction.scale import Scale, parse
-from reproduction.tables import write
 
 from learner.benchmarks.qm9 import augmented_qm9
 from learner.curves import energy_curve, scales, stable_scale
 from oracle import Method, label
+from reproduction.data import METHODS
+from reproduction.runs import energies_of, model_of
+from reproduction.scale import Scale, parse
+from reproduction.tables import write
 
 FORMULAS = {"C3H4O3": {"C": 3, "H": 4, "O": 3}, "C5H7N3O": {"C": 5, "H": 7, "N": 3, "O": 1}}
 SHOWN = {"MPNN": "+ bond type as edge feature (MPNN)", "VIMPNN": "+ messages by bond type (VIMPNN a.ii)"}

@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import reproduce_table1
+
 from reproduction.scale import parse
 from reproduction.tables import Result, cell, evaluated, write
 

@@ -18,13 +18,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import reproduce_forces
 import reproduce_table2
+
+from learner.curves import energy_curve, scales, stable_scale
+from oracle import Method, label
 from reproduction.data import METHODS, base_of, load
 from reproduction.runs import Run, energies_of, model_of
 from reproduction.scale import Scale, parse
 from reproduction.tables import write
-
-from learner.curves import energy_curve, scales, stable_scale
-from oracle import Method, label
 
 
 def oracle_energies(structures: list) -> np.ndarray:

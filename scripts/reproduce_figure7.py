@@ -20,6 +20,7 @@ import matplotlib.pyplot as plt
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import reproduce_forces
+
 from reproduction.data import base_of, load
 from reproduction.runs import model_of
 from reproduction.scale import Scale, parse

@@ -17,13 +17,12 @@ import matplotlib.pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from learner.paper.settings import PaperSettings, PaperTrainSettings
+from learner.settings import NetworkSettings, TrainSettings
 from reproduction.data import Data
 from reproduction.runs import Run
 from reproduction.scale import Scale, parse
 from reproduction.tables import Result, Row, cell, evaluated, markdown, n_atoms_of, summary, write
-
-from learner.paper.settings import PaperSettings, PaperTrainSettings
-from learner.settings import NetworkSettings, TrainSettings
 
 SMALL = 25
 """Atoms of the largest crystal in the second training set, as in the paper's figure 6."""

@@ -10,9 +10,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from reproduction.scale import parse
-
 from oracle.durable import write_whole
+from reproduction.scale import parse
 
 PARTS: dict[str, tuple[str, str, tuple[str, ...]]] = {
     "reproduce_table1": (

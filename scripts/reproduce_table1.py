@@ -10,12 +10,11 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from learner.paper.settings import PaperSettings, PaperTrainSettings
 from reproduction.data import Data
 from reproduction.runs import Run
 from reproduction.scale import Scale, parse
 from reproduction.tables import Row, compare, evaluated, markdown, summary, write
-
-from learner.paper.settings import PaperSettings, PaperTrainSettings
 
 BASELINE = PaperSettings(network="baseline")
 STRATEGIES = {

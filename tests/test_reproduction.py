@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from ase import Atoms
+
+from learner.paper.settings import PaperSettings, PaperTrainSettings
 from reproduction import data
 from reproduction.data import Data, Parts, load
 from reproduction.runs import Run
 from reproduction.scale import SCALES, Scale
 from reproduction.tables import compare, distances, measures, still_falling
-
-from learner.paper.settings import PaperSettings, PaperTrainSettings
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULT = {

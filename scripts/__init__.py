@@ -1,0 +1,1 @@
+"""One question a file: reproductions, benchmarks. A package, lest another one of this name be found before it."""
