@@ -270,8 +270,9 @@ def certify(
         LabelCache(run.paid).forget(held_out.uids)  # safe here, and not to be learnt from
         result = step_errors(steps, labels, method.hash)
         answers = [None if end is None else labels.get(uid(end, method.hash)) for end in ends]
-        result["final"] = final_points(crystals, answers, set(dataset.uids), run, pool)
-        result["extension"] = extension(held_out.structures(), set(dataset.uids), run, pool)
+        learnt, newest = set(dataset.uids), newest_version(run)
+        result["final"] = final_points(crystals, answers, learnt, newest, run, pool)
+        result["extension"] = extension([a for a in held_out if a.info["uid"] not in learnt], newest, run, pool)
         if settings.relax_final and method.cheap:
             result["final_relaxed"] = [relax_with_method(crystal, method) for crystal in crystals]
         asked = [line for line in run.lines("metrics") if line["what"] == "error"]
@@ -289,7 +290,12 @@ def certify(
 
 
 def final_points(
-    crystals: Sequence[Atoms], labels: Sequence[Atoms | None], learnt: Set[str], run: RunDirectory, pool: Pool
+    crystals: Sequence[Atoms],
+    labels: Sequence[Atoms | None],
+    learnt: Set[str],
+    newest: int | None,
+    run: RunDirectory,
+    pool: Pool,
 ) -> list[dict[str, Any]]:
     """The oracle's word on grown crystals, and how far the newest model is from it.
 
@@ -298,18 +304,17 @@ def final_points(
     Args:
         crystals: whole.
         labels: of each, or of the cluster cut out of it around its last atom, which tells of that alone.
-        learnt: uids of labels that are no test.
+        learnt: uids of labels that are no test. newest: model version; None where there is none.
     """
-    known, newest = [label for label in labels if label is not None], newest_version(run)
-    said = iter(assessed({newest: known}, run, pool)[newest] if known and newest else [])
+    tests = [label for label in labels if label is not None and label.info["uid"] not in learnt]
+    said = assessed({newest: tests}, run, pool)[newest] if tests and newest else []
+    errors = {test.info["uid"]: errors_of([own], [test]) for own, test in zip(said, tests, strict=False)}
     points = []
     for crystal, label in zip(crystals, labels, strict=True):
         names = ("oracle_free_energy", "oracle_max_force", "labelled_atoms", *ERRORS)
         point: dict[str, Any] = {"n_atoms": len(crystal), **dict.fromkeys(names)}
         if label is not None:
-            point["labelled_atoms"] = len(label)
-            if (own := next(said, None)) is not None and label.info["uid"] not in learnt:
-                point |= errors_of([own], [label])
+            point |= {"labelled_atoms": len(label), **errors.get(label.info["uid"], {})}
             if len(label) == len(crystal):
                 force = np.linalg.norm(label.get_forces(apply_constraint=False), axis=1).max()
                 point |= {"oracle_free_energy": free_energy(label), "oracle_max_force": float(force)}

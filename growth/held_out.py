@@ -1,6 +1,6 @@
 """What model versions say of structures that no model learnt, and how wrong that is."""
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,16 +51,12 @@ def errors_of(said: Sequence[Atoms], labels: Sequence[Atoms]) -> dict[str, float
     return dict(zip(ERRORS, (1e3 * float(np.mean(energies)), 1e3 * float(forces.mean())), strict=True))
 
 
-def extension(labels: Sequence[Atoms], learnt: Set[str], run: RunDirectory, pool: Pool) -> dict[str, Any]:
+def extension(labels: Sequence[Atoms], newest: int | None, run: RunDirectory, pool: Pool) -> dict[str, Any]:
     """What learning has brought: errors of the run's first model and of its newest on labels that neither learnt.
-
-    Args:
-        labels: of the certificate. learnt: uids of those that the run has met elsewhere too, which are left out.
 
     Returns:
         n_structures; `first` and `newest`, each its version and errors, None where there is no label or no such model.
     """
-    labels, newest = [label for label in labels if label.info["uid"] not in learnt], newest_version(run)
     versions = {"first": 1 if run.has_model(1) else None, "newest": newest}
     asked = {version for version in versions.values() if version is not None and labels}
     said = assessed(dict.fromkeys(sorted(asked), labels), run, pool)
